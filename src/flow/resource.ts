@@ -1,0 +1,19 @@
+/** Texts and files that flows refer to: `{ resource: "queries/x.sql" }`. */
+export interface Resources {
+  /**
+   * @param key Relative, `/` between parts; it never leaves its root.
+   * @throws {FlowError} `resource.missing`, `resource.key_invalid`, `resource.unreadable`
+   */
+  read(key: string): Promise<ResourceFile>;
+}
+
+export interface ResourceFile {
+  /** Where a person finds it, for error positions. */
+  readonly file: string;
+  readonly bytes: Uint8Array;
+}
+
+/** A field that names a resource in place of inline text; made by the `Text` schema. */
+export class ResourceRef {
+  constructor(readonly key: string) {}
+}

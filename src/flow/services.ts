@@ -1,0 +1,21 @@
+import type { Random } from "../core/random.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Endpoints } from "./http.ts";
+import type { Resources } from "./resource.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { ScriptEngines } from "./script.ts";
+import type { Store } from "./store.ts";
+
+/** What the runtime lends to tasks. Tasks never construct these themselves. */
+export interface Services {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** State of flows and scripts; flow-owned keys start with `["flow", <identity>]`. */
+  readonly runtimeStore: Store;
+  readonly scheduler: Scheduler;
+  readonly scripts: ScriptEngines;
+  readonly endpoints: Endpoints;
+  readonly resources: Resources;
+  /** New at every start of the process. */
+  readonly nodeId: string;
+}
