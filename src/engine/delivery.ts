@@ -1,0 +1,162 @@
+import { InternalError } from "../core/errors.ts";
+import { DONE, type Outcome } from "../flow/task.ts";
+import type { ReplyCollector } from "./reply.ts";
+
+/** Who opened a delivery: a source, a batch, or a task that follows one event. */
+export interface Origin {
+  /** The last copy has ended. */
+  ended(delivery: Delivery): void;
+  /** Everything that is open waits in buffers, or no longer does. */
+  waiting(delivery: Delivery, waiting: boolean): void;
+  broken(error: InternalError): void;
+}
+
+/** Place of a copy among its siblings, one number per expansion it came through. */
+export type Path = readonly number[];
+const ROOT: Path = [];
+
+/** One event on its way. A delivery is the first copy of itself, so that most need no second object. */
+export interface Copy {
+  readonly delivery: Delivery;
+  readonly path: Path;
+}
+
+/** Follows every copy of one source event, then tells its origin exactly once. */
+export class Delivery implements Copy {
+  readonly delivery = this;
+  readonly path = ROOT;
+  /** Copies under way. */
+  open = 1;
+  /** Those of them that wait in buffers. */
+  buffered = 0;
+  outcome: Outcome = DONE;
+  /** Gave up waiting: nothing more starts for it, and its copies end where they are. */
+  expired = false;
+  /** Set where someone waits for an answer. */
+  reply: ReplyCollector | null = null;
+  /** Told once how it ended, by the source that opened it. */
+  settled: ((outcome: Outcome) => void) | null = null;
+  /** Bytes counted against the source's window. */
+  bytes = 0;
+  /** Instant on the monotonic clock at which it expires. */
+  deadline = Infinity;
+  /** Neighbours in the source's list of open deliveries. */
+  before: Delivery | null = null;
+  after: Delivery | null = null;
+
+  /** Batches and followed events that came out of this delivery, asked when it expires. */
+  #nested: Set<{ parentExpired(): void }> | null = null;
+  #controller: AbortController | null = null;
+  #isWaiting = false;
+
+  /** @param order Deliveries with the same key keep their order in async stages. */
+  constructor(readonly origin: Origin, order?: object) {
+    this.order = order ?? this;
+  }
+  readonly order: object;
+
+  /** One more copy is under way, for instance waiting for an async task. */
+  hold(): void {
+    this.open++;
+    if (this.#isWaiting) this.#setWaiting(false);
+  }
+
+  /** The first failure is the delivery's. */
+  fail(cause: unknown): void {
+    if (this.outcome.ok) this.outcome = { ok: false, cause };
+  }
+
+  /** One copy reached its end. */
+  settle(): void {
+    if (this.open === 0) {
+      this.origin.broken(new InternalError("delivery.settled_twice"));
+      return;
+    }
+    this.open--;
+    if (this.open === 0) this.origin.ended(this);
+    else if (this.buffered > 0) this.#checkWaiting();
+  }
+
+  /** One of its copies went into a buffer (+1) or left it (-1). */
+  buffer(change: 1 | -1): void {
+    this.buffered += change;
+    this.#checkWaiting();
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.expired) this.#controller.abort();
+    }
+    return this.#controller.signal;
+  }
+
+  expire(cause: unknown): void {
+    if (this.expired) return;
+    this.expired = true;
+    this.fail(cause);
+    this.#controller?.abort(cause);
+    if (this.#nested) { for (const one of this.#nested) one.parentExpired(); }
+  }
+
+  nest(child: { parentExpired(): void }): void {
+    (this.#nested ??= new Set()).add(child);
+  }
+
+  unnest(child: { parentExpired(): void }): void {
+    this.#nested?.delete(child);
+  }
+
+  #checkWaiting(): void {
+    const waiting = this.open > 0 && this.buffered === this.open;
+    if (waiting !== this.#isWaiting) this.#setWaiting(waiting);
+  }
+
+  #setWaiting(waiting: boolean): void {
+    this.#isWaiting = waiting;
+    this.origin.waiting(this, waiting);
+  }
+}
+
+/**
+ * A delivery inside other deliveries: a batch of several, or one event that a task follows. Its fate is
+ * that of every member, and it expires when all of them have.
+ */
+export class NestedOrigin implements Origin {
+  readonly delivery: Delivery;
+
+  constructor(
+    readonly members: readonly Copy[],
+    order: object | undefined,
+    readonly expireInside: (delivery: Delivery) => void,
+    readonly done: (outcome: Outcome) => void = () => {},
+  ) {
+    this.delivery = new Delivery(this, order);
+    for (const { delivery } of members) delivery.nest(this);
+  }
+
+  ended({ outcome }: Delivery): void {
+    this.done(outcome);
+    for (const { delivery } of this.members) {
+      delivery.unnest(this);
+      if (!outcome.ok) delivery.fail(outcome.cause);
+      delivery.settle();
+    }
+  }
+
+  waiting(_: Delivery, waiting: boolean): void {
+    for (const { delivery } of this.members) delivery.buffer(waiting ? 1 : -1);
+  }
+
+  broken(error: InternalError): void {
+    this.members[0]?.delivery.origin.broken(error);
+  }
+
+  parentExpired(): void {
+    const last = this.members.findLast(({ delivery }) => !delivery.outcome.ok);
+    if (!this.members.every(({ delivery }) => delivery.expired) || this.delivery.expired) return;
+    const outcome = last?.delivery.outcome;
+    this.delivery.expire(outcome && !outcome.ok ? outcome.cause : undefined);
+    this.expireInside(this.delivery);
+  }
+}

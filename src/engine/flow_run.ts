@@ -1,0 +1,184 @@
+import { sleep } from "../core/clock.ts";
+import { FlowError, toFlowError } from "../core/errors.ts";
+import type { Flow } from "../flow/flow.ts";
+import type { RetryPolicy } from "../flow/schema.ts";
+import type { SourceRun } from "../flow/task.ts";
+import { buildGraph, type Graph, type Node } from "./graph.ts";
+import { Pipeline } from "./pipeline.ts";
+import { prepare, type Prepared, type TaskEnvironment } from "./prepare.ts";
+import { backoff } from "./retry.ts";
+import { Intake } from "./source.ts";
+
+/** A source that ran this long without trouble is well again. Milliseconds. */
+const WELL_AFTER = 10_000;
+
+export interface EngineOptions extends TaskEnvironment {
+  /** For tasks without `retry` of their own. */
+  readonly retry: RetryPolicy;
+}
+
+export interface TaskCount {
+  readonly task: string;
+  readonly type: string;
+  readonly events: number;
+  readonly failed: number;
+}
+
+/** How a running flow is. `since` is milliseconds since 1970. */
+export interface FlowHealth {
+  readonly state: "running" | "degraded" | "stopped";
+  readonly since: number;
+  readonly error?: FlowError;
+  /** Deliveries under way. */
+  readonly open: number;
+  readonly tasks: readonly TaskCount[];
+}
+
+/** One generation of one flow: prepared, then started, then stopped. */
+export class FlowRun {
+  readonly #pipeline: Pipeline;
+  readonly #stop = new AbortController();
+  readonly #intakes = new Map<Node, Intake>();
+  readonly #troubled = new Map<Node, FlowError>();
+  #loops: Promise<void>[] = [];
+  #lastError: FlowError | undefined;
+  #state: FlowHealth["state"] = "running";
+  #since: number;
+
+  private constructor(
+    readonly flow: Flow,
+    readonly graph: Graph,
+    readonly prepared: Prepared,
+    readonly options: EngineOptions,
+  ) {
+    const { clock, random } = options.services;
+    const log = options.log.with({ flow: flow.identity });
+    this.#since = clock.now();
+    this.#pipeline = new Pipeline(graph, prepared.runners, {
+      clock,
+      random,
+      log,
+      retry: options.retry,
+    });
+    for (const node of graph.sources) {
+      const intake = new Intake(this.#pipeline, node, this.#stop.signal, (source, cause) => {
+        this.#lastError = toFlowError(cause);
+        log.warning("A delivery failed", {
+          source: source.task.name,
+          code: this.#lastError.code,
+          error: this.#lastError.message,
+        });
+      });
+      this.#intakes.set(node, intake);
+    }
+  }
+
+  /**
+   * Checks the graph and makes the tasks. Nothing outside changes before `start`.
+   *
+   * @throws {FlowErrors | FlowError}
+   */
+  static async prepare(flow: Flow, options: EngineOptions): Promise<FlowRun> {
+    const graph = buildGraph(flow);
+    return new FlowRun(flow, graph, await prepare(flow, graph, options), options);
+  }
+
+  /** Opens the sources. Those that take one event at a time wait for `before`, the old generation. */
+  start(before?: Promise<void>): void {
+    this.#since = this.options.services.clock.now();
+    this.#loops = [...this.prepared.sources].map(async ([node, source]) => {
+      const intake = this.#intakes.get(node)!;
+      if (before && intake.window === 1) await before;
+      await this.#supervise(node, source, intake);
+    });
+  }
+
+  /**
+   * Ends intake, lets what is under way finish and closes the tasks. What is not done after `deadline`
+   * milliseconds fails. Resolves to whether everything was finished in time.
+   */
+  async stop(deadline: number): Promise<boolean> {
+    this.#stop.abort();
+    this.#pipeline.draining = true;
+    this.#pipeline.flush("shutdown");
+    const intakes = [...this.#intakes.values()];
+    const ended = Promise.all([...this.#loops, ...intakes.map((intake) => intake.drained())]);
+    const over = new AbortController();
+    const inTime = await Promise.race([
+      ended.then(() => true),
+      sleep(this.options.services.clock, deadline, over.signal).then(() => false),
+    ]);
+    over.abort();
+    if (!inTime) {
+      const cause = new FlowError("delivery.stopped", "The flow stopped before this was done");
+      for (const intake of intakes) intake.expireAll(cause);
+    }
+    for (const intake of intakes) intake.close();
+    await this.prepared.close();
+    this.#setState("stopped");
+    return inTime;
+  }
+
+  /** Lets go of a generation that was never started. */
+  async discard(): Promise<void> {
+    await this.prepared.close();
+  }
+
+  health(): FlowHealth {
+    return {
+      state: this.#state,
+      since: this.#since,
+      error: [...this.#troubled.values()][0] ?? this.#lastError,
+      open: [...this.#intakes.values()].reduce((sum, intake) => sum + intake.open, 0),
+      tasks: this.graph.nodes.map(({ task, index }) => ({
+        task: task.name,
+        type: task.type,
+        ...this.#pipeline.counts[index]!,
+      })),
+    };
+  }
+
+  /** Runs a source, and again after a pause when it breaks. */
+  async #supervise(node: Node, source: SourceRun, intake: Intake): Promise<void> {
+    const { signal } = this.#stop;
+    const { services, log } = this.options;
+    const policy = node.task.retry ?? this.options.retry;
+    for (let attempt = 1; !signal.aborted; attempt++) {
+      const well = services.clock.after(WELL_AFTER, () => {
+        attempt = 1;
+        this.#recovered(node);
+      });
+      try {
+        await source.run(intake);
+        this.#recovered(node);
+        return;
+      } catch (cause) {
+        if (signal.aborted) return;
+        const error = toFlowError(cause, "task.source_failed").at(node.task.locate([]));
+        const delay = backoff(policy, attempt, services.random);
+        this.#troubled.set(node, error);
+        this.#setState("degraded");
+        log.error("A source broke and is started again", {
+          flow: this.flow.identity,
+          task: node.task.name,
+          code: error.code,
+          error: error.message,
+          delay: Math.round(delay),
+        });
+        await sleep(services.clock, delay, signal);
+      } finally {
+        well.clear();
+      }
+    }
+  }
+
+  #recovered(node: Node): void {
+    if (this.#troubled.delete(node) && this.#troubled.size === 0) this.#setState("running");
+  }
+
+  #setState(state: FlowHealth["state"]): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#since = this.options.services.clock.now();
+  }
+}

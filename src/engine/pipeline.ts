@@ -1,0 +1,322 @@
+import { type InternalError, toFlowError } from "../core/errors.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import type { Random } from "../core/random.ts";
+import type { FlowEvent } from "../flow/event.ts";
+import type { RetryPolicy } from "../flow/schema.ts";
+import type {
+  AsyncRun,
+  Call,
+  Collector,
+  CollectorOutput,
+  Emit,
+  FlushReason,
+  HttpReply,
+  SyncRun,
+} from "../flow/task.ts";
+import { CollectorNode } from "./collector.ts";
+import type { Copy, Delivery } from "./delivery.ts";
+import type { Graph, Node } from "./graph.ts";
+import { Pacer } from "./pacer.ts";
+import { roomIn, type Target } from "./room.ts";
+import { Stage } from "./stage.ts";
+
+/** A task made ready to run. */
+export type Runner =
+  | { readonly kind: "source" }
+  | { readonly kind: "sync"; readonly run: SyncRun }
+  | { readonly kind: "async"; readonly run: AsyncRun; readonly concurrency: number }
+  | { readonly kind: "collect"; readonly make: (output: CollectorOutput) => Collector };
+
+/** A way into a fused segment, and what may be full behind it. */
+export interface Port {
+  readonly emit: Emit;
+  readonly targets: readonly Target[];
+}
+
+/** An expansion that waits for room. */
+interface Parked {
+  readonly iterator: Iterator<FlowEvent>;
+  readonly event: FlowEvent;
+  readonly copy: Copy;
+  readonly node: Node;
+  readonly next: Emit;
+  readonly targets: readonly Target[];
+  index: number;
+}
+
+export interface PipelineOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly retry: RetryPolicy;
+}
+
+/**
+ * One running copy of a flow's graph. Neighbouring sync tasks are linked into one plain call; async
+ * tasks and buffers end a segment. While a segment runs, `copy` says whose event it is.
+ */
+export class Pipeline {
+  copy!: Copy;
+  /** Events taken and failed, by node. */
+  readonly counts: { events: number; failed: number }[];
+  readonly stages: Stage[] = [];
+  readonly collectors: CollectorNode[] = [];
+  readonly pacer: Pacer;
+  draining = false;
+  #parked: Parked[] | null = null;
+  #ports = new Map<Node, Port>();
+  #outs = new Map<Node, Port>();
+  #handlers = new Map<Node, Port>();
+
+  constructor(
+    readonly graph: Graph,
+    readonly runners: readonly Runner[],
+    readonly options: PipelineOptions,
+  ) {
+    this.pacer = new Pacer(options.clock);
+    this.counts = graph.nodes.map(() => ({ events: 0, failed: 0 }));
+    // From the end, so that what a node hands on to is there already.
+    for (const node of graph.nodes.toReversed()) {
+      this.#outs.set(node, this.#out(node));
+      this.#handlers.set(node, join(node.handlers.map((one) => this.#ports.get(one)!)));
+      this.#ports.set(node, this.#port(node));
+    }
+  }
+
+  /** The way out of a node: to its children, or to its end. */
+  out(node: Node): Port {
+    return this.#outs.get(node)!;
+  }
+
+  /**
+   * Runs one event through a segment. Answers with a promise while something behind has no room; the
+   * caller keeps its hold on the delivery until then, and brings nothing new.
+   */
+  enter(port: Port, event: FlowEvent, copy: Copy): void | Promise<void> {
+    const outer = this.copy;
+    const outerParked = this.#parked;
+    this.copy = copy;
+    this.#parked = null;
+    port.emit(event);
+    const parked: Parked[] | null = this.#parked;
+    this.copy = outer;
+    this.#parked = outerParked;
+    if (parked !== null) return this.#unpark(parked, port.targets);
+    return roomIn(port.targets);
+  }
+
+  /** A failed event goes to its handlers, or its delivery fails. From inside a segment. */
+  fail(node: Node, event: FlowEvent, cause: unknown, attempts: number): void {
+    this.counts[node.index]!.failed++;
+    const { delivery } = this.copy;
+    if (delivery.expired) return;
+    const { task } = node;
+    const error = toFlowError(cause).at(task.locate([]));
+    if (node.handlers.length === 0) {
+      delivery.fail(error);
+      return;
+    }
+    delivery.reply?.handled(error);
+    this.#handlers.get(node)!.emit({
+      ...event,
+      error: {
+        message: error.message,
+        code: error.code,
+        task: task.name,
+        attempts,
+        time: new Date(this.options.clock.now()).toISOString(),
+      },
+    });
+  }
+
+  /** The same from outside a segment. */
+  failFrom(
+    node: Node,
+    event: FlowEvent,
+    cause: unknown,
+    attempts: number,
+    copy: Copy,
+  ): void | Promise<void> {
+    const port: Port = {
+      emit: (failed) => this.fail(node, failed, cause, attempts),
+      targets: this.#handlers.get(node)!.targets,
+    };
+    return this.enter(port, event, copy);
+  }
+
+  /** Takes the copies of an expired delivery out of queues, retries and buffers. */
+  purge(delivery: Delivery): void {
+    for (const stage of this.stages) stage.purge(delivery);
+    for (const collector of this.collectors) collector.purge(delivery);
+  }
+
+  flush(reason: FlushReason): void {
+    for (const collector of this.collectors) collector.flush(reason);
+  }
+
+  /** All of a source's delivery that is open waits in buffers. */
+  waiting(delivery: Delivery): void {
+    if (this.draining) queueMicrotask(() => this.flush("shutdown"));
+    else for (const collector of this.collectors) collector.completed(delivery);
+  }
+
+  broken(error: InternalError): void {
+    this.options.log.error("Internal error", { code: error.code, stack: error.stack });
+  }
+
+  #port(node: Node): Port {
+    const runner = this.runners[node.index]!;
+    const count = this.counts[node.index]!;
+    if (runner.kind === "sync") {
+      const out = this.out(node);
+      return {
+        emit: this.#syncStep(node, runner.run, out, count),
+        targets: unique([...out.targets, ...this.#handlers.get(node)!.targets]),
+      };
+    }
+    if (runner.kind === "async") {
+      const stage = new Stage(this, node, runner.run, runner.concurrency);
+      this.stages.push(stage);
+      return {
+        emit: (event) => {
+          count.events++;
+          stage.push(event, this.copy);
+        },
+        targets: [stage],
+      };
+    }
+    if (runner.kind === "collect") {
+      const collector = new CollectorNode(this, node, runner.make);
+      this.collectors.push(collector);
+      return {
+        emit: (event) => {
+          count.events++;
+          collector.push(event, this.copy);
+        },
+        targets: [collector],
+      };
+    }
+    return { emit: () => {}, targets: [] };
+  }
+
+  #out(node: Node): Port {
+    if (node.children.length > 0) return join(node.children.map((one) => this.#ports.get(one)!));
+    return {
+      emit: (event) => this.copy.delivery.reply?.leaf(node, this.copy.path, event),
+      targets: [],
+    };
+  }
+
+  #syncStep(node: Node, run: SyncRun, out: Port, count: { events: number }): Emit {
+    const call = new SyncCall(this, node, out);
+    const next = out.emit;
+    return (event) => {
+      count.events++;
+      // A step can be entered again from within itself when a delivery ends and its source emits.
+      const outer = call.event;
+      call.event = event;
+      try {
+        run(event, next, call);
+      } catch (cause) {
+        this.fail(node, event, cause, 1);
+      }
+      call.event = outer;
+    };
+  }
+
+  /** Emits the events one by one; parks the rest when something behind is full. */
+  expand(node: Node, out: Port, event: FlowEvent, events: Iterable<FlowEvent>): void {
+    this.copy.delivery.reply?.expanded(node);
+    this.#continue({
+      iterator: events[Symbol.iterator](),
+      event,
+      copy: this.copy,
+      node,
+      next: out.emit,
+      targets: out.targets,
+      index: 0,
+    });
+  }
+
+  #continue(expansion: Parked): void {
+    const { iterator, copy, next, targets } = expansion;
+    const { delivery } = copy;
+    const ordered = delivery.reply !== null;
+    const outer = this.copy;
+    for (;;) {
+      if (delivery.expired) break;
+      if ((this.#parked !== null) || targets.some((target) => target.full)) {
+        (this.#parked ??= []).push(expansion);
+        break;
+      }
+      this.copy = copy;
+      let step: IteratorResult<FlowEvent>;
+      try {
+        step = iterator.next();
+      } catch (cause) {
+        this.fail(expansion.node, expansion.event, cause, 1);
+        break;
+      }
+      if (step.done) break;
+      if (ordered) this.copy = { delivery, path: [...copy.path, expansion.index] };
+      expansion.index++;
+      next(step.value);
+    }
+    this.copy = outer;
+  }
+
+  async #unpark(parked: Parked[], targets: readonly Target[]): Promise<void> {
+    while (parked.length > 0) {
+      await roomIn(targets);
+      await this.pacer.pause();
+      // What this one parks now comes before the rest: inner expansions end before outer ones go on.
+      this.#parked = null;
+      this.#continue(parked.shift()!);
+      if (this.#parked !== null) parked.unshift(...this.#parked as Parked[]);
+      this.#parked = null;
+    }
+    await roomIn(targets);
+  }
+}
+
+/** What a sync step sees of the engine. */
+class SyncCall implements Call {
+  event!: FlowEvent;
+  readonly attempt = 1;
+  constructor(readonly pipeline: Pipeline, readonly node: Node, readonly out: Port) {}
+
+  expand(events: Iterable<FlowEvent>): void {
+    this.pipeline.expand(this.node, this.out, this.event, events);
+  }
+
+  respond(reply: HttpReply): boolean {
+    return respondTo(this.pipeline.copy.delivery, reply);
+  }
+
+  get signal(): AbortSignal {
+    return this.pipeline.copy.delivery.signal;
+  }
+}
+
+/** Answers the request behind a delivery; for a batch, the requests of all its members. */
+export function respondTo(delivery: Delivery, reply: HttpReply): boolean {
+  if (delivery.reply) return delivery.reply.respond(reply);
+  const members = "members" in delivery.origin ? delivery.origin.members as readonly Copy[] : [];
+  return members.map((member) => respondTo(member.delivery, reply)).some((answered) => answered);
+}
+
+function join(ports: readonly Port[]): Port {
+  if (ports.length === 1) return ports[0]!;
+  const emits = ports.map((port) => port.emit);
+  return {
+    emit: (event) => {
+      for (const emit of emits) emit(event);
+    },
+    targets: unique(ports.flatMap((port) => port.targets)),
+  };
+}
+
+function unique<T>(items: readonly T[]): T[] {
+  return [...new Set(items)];
+}

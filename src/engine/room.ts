@@ -1,0 +1,40 @@
+/** Something with bounded room: a stage's queue, or a buffer whose batches are not taken yet. */
+export interface Target {
+  readonly full: boolean;
+  /** Resolves when it may have room; ask `full` again. */
+  room(): Promise<void>;
+}
+
+/** Resolves once none of `targets` is full; `undefined` where that is so already. */
+export function roomIn(targets: readonly Target[]): Promise<void> | undefined {
+  for (const target of targets) if (target.full) return waitFor(targets);
+  return undefined;
+}
+
+async function waitFor(targets: readonly Target[]): Promise<void> {
+  for (;;) {
+    const full = targets.find((target) => target.full);
+    if (!full) return;
+    await full.room();
+  }
+}
+
+/** Those who wait until something has room. */
+export class Waiters {
+  #waiting: (() => void)[] = [];
+
+  wait(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  get any(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  wake(): void {
+    if (this.#waiting.length === 0) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+}

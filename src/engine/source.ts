@@ -1,0 +1,222 @@
+import { formatDuration } from "../core/duration.ts";
+import { FlowError, type InternalError } from "../core/errors.ts";
+import type { Timer } from "../core/clock.ts";
+import type { FlowEvent } from "../flow/event.ts";
+import type { EmitOptions, Outcome, Reply, SourceOutput } from "../flow/task.ts";
+import { Delivery, type Origin } from "./delivery.ts";
+import { ackTimeoutOf, type Node, replyPath } from "./graph.ts";
+import type { Pipeline } from "./pipeline.ts";
+import { ReplyCollector, type ReplyPlan } from "./reply.ts";
+import { Waiters } from "./room.ts";
+
+const DEFAULT_WINDOW = 1_024;
+const DEFAULT_WINDOW_BYTES = 64 * 1024 * 1024;
+
+type Settled = (outcome: Outcome) => void;
+
+/** Heard of when a delivery failed, once each. */
+export type OnFailure = (node: Node, cause: unknown) => void;
+
+/** A source's window and its open deliveries. */
+export class Intake implements SourceOutput, Origin {
+  readonly #window: number;
+  readonly #windowBytes: number;
+  readonly #timeout: number | undefined;
+  readonly #replyPlan: ReplyPlan;
+  readonly #ordered: boolean;
+  readonly #room = new Waiters();
+  readonly #idle = new Waiters();
+  #open = 0;
+  #bytes = 0;
+  /** Deliveries of which everything waits in buffers. */
+  #waiting = 0;
+  /** Open deliveries, oldest first, so that the first is also the next to expire. */
+  #first: Delivery | null = null;
+  #last: Delivery | null = null;
+  #timer: Timer | null = null;
+
+  constructor(
+    readonly pipeline: Pipeline,
+    readonly node: Node,
+    readonly signal: AbortSignal,
+    readonly onFailure: OnFailure,
+  ) {
+    const { task } = node;
+    const definition = task.definition;
+    if (definition.mode !== "source") throw new TypeError("not a source");
+    this.#window = task.maxInFlight ?? definition.window ?? DEFAULT_WINDOW;
+    this.#windowBytes = task.maxInFlightBytes ?? DEFAULT_WINDOW_BYTES;
+    this.#timeout = ackTimeoutOf(node);
+    this.#ordered = definition.ordered === true;
+    this.#replyPlan = { ...replyPath(node), shape: task.reply };
+  }
+
+  get open(): number {
+    return this.#open;
+  }
+
+  get window(): number {
+    return this.#window;
+  }
+
+  emit(event: FlowEvent, settled: Settled, options?: EmitOptions): void | Promise<void> {
+    return this.#emit(event, settled, options?.bytes ?? bytesOf(event), null);
+  }
+
+  deliver(event: FlowEvent, options?: EmitOptions): Promise<Outcome> {
+    return new Promise((resolve) => void this.emit(event, resolve, options));
+  }
+
+  request(event: FlowEvent, options?: EmitOptions): Promise<Reply> {
+    const bytes = options?.bytes ?? bytesOf(event);
+    if (this.signal.aborted) {
+      throw new FlowError("http.stopping", "The flow is stopping", { hint: "try again" });
+    }
+    if (this.#isFull(bytes)) {
+      throw new FlowError("http.window_full", "Too many requests are under way", {
+        hint: "try again later, or raise max_in_flight",
+      });
+    }
+    const reply = new ReplyCollector(this.#replyPlan);
+    void this.#emit(event, (outcome) => reply.settle(outcome), bytes, reply);
+    return reply.promise;
+  }
+
+  /** Resolves when no delivery is open. */
+  async drained(): Promise<void> {
+    while (this.#open > 0) await this.#idle.wait();
+  }
+
+  /** Lets go of the timer; for when no delivery is open any more. */
+  close(): void {
+    this.#timer?.clear();
+    this.#timer = null;
+  }
+
+  /** Ends all open deliveries as failed; their copies end where they are. */
+  expireAll(cause: unknown): void {
+    for (let one = this.#first; one !== null; one = one.after) this.#expire(one, cause);
+  }
+
+  ended(delivery: Delivery): void {
+    this.#open--;
+    this.#bytes -= delivery.bytes;
+    this.#unlink(delivery);
+    if (!delivery.expired) this.#answer(delivery);
+    if (this.#open === 0) this.#idle.wake();
+    if (this.#room.any && !this.#isFull(0)) this.#room.wake();
+  }
+
+  waiting(delivery: Delivery, waiting: boolean): void {
+    this.#waiting += waiting ? 1 : -1;
+    if (!waiting) return;
+    this.pipeline.waiting(delivery);
+    this.#flushIfStuck();
+  }
+
+  broken(error: InternalError): void {
+    this.pipeline.broken(error);
+  }
+
+  #emit(
+    event: FlowEvent,
+    settled: Settled,
+    bytes: number,
+    reply: ReplyCollector | null,
+  ): void | Promise<void> {
+    const delivery = new Delivery(this, this.#ordered ? this : undefined);
+    delivery.bytes = bytes;
+    delivery.reply = reply;
+    delivery.settled = settled;
+    this.pipeline.counts[this.node.index]!.events++;
+    this.#open++;
+    this.#bytes += bytes;
+    this.#link(delivery);
+    if (this.#timeout !== undefined) this.#watch(delivery, this.#timeout);
+    const { pipeline } = this;
+    const accepted = pipeline.enter(pipeline.out(this.node), event, delivery);
+    if (accepted) return accepted.then(() => (delivery.settle(), this.#next()));
+    delivery.settle();
+    return this.#next();
+  }
+
+  /** What to wait for before the next event. */
+  #next(): void | Promise<void> {
+    if (!this.#isFull(0)) return this.pipeline.pacer.pause();
+    const room = this.#room.wait();
+    this.#flushIfStuck();
+    return room;
+  }
+
+  /** One event larger than the whole window may pass alone. */
+  #isFull(bytes: number): boolean {
+    return this.#open >= this.#window ||
+      (this.#open > 0 && this.#bytes + bytes >= this.#windowBytes);
+  }
+
+  /** A full window of which all waits in buffers would wait for ever. */
+  #flushIfStuck(): void {
+    if (this.#room.any && this.#waiting === this.#open && this.#isFull(0)) {
+      queueMicrotask(() => {
+        if (this.#waiting === this.#open && this.#isFull(0)) this.pipeline.flush("window");
+      });
+    }
+  }
+
+  #answer(delivery: Delivery): void {
+    const { outcome } = delivery;
+    if (!outcome.ok) this.onFailure(this.node, outcome.cause);
+    delivery.settled!(outcome);
+  }
+
+  #watch(delivery: Delivery, timeout: number): void {
+    const { clock } = this.pipeline.options;
+    delivery.deadline = clock.monotonic() + timeout;
+    this.#timer ??= clock.after(timeout, () => this.#sweep());
+  }
+
+  #sweep(): void {
+    this.#timer = null;
+    const { clock } = this.pipeline.options;
+    const now = clock.monotonic();
+    let next = this.#first;
+    for (; next !== null && (next.expired || next.deadline <= now); next = next.after) {
+      this.#expire(next, timedOut(this.#timeout!));
+    }
+    if (next) this.#timer = clock.after(next.deadline - now, () => this.#sweep());
+  }
+
+  #expire(delivery: Delivery, cause: unknown): void {
+    if (delivery.expired || delivery.open === 0) return;
+    delivery.expire(cause);
+    this.#answer(delivery);
+    this.pipeline.purge(delivery);
+  }
+
+  #link(delivery: Delivery): void {
+    delivery.before = this.#last;
+    if (this.#last) this.#last.after = delivery;
+    else this.#first = delivery;
+    this.#last = delivery;
+  }
+
+  #unlink(delivery: Delivery): void {
+    const { before, after } = delivery;
+    if (before) before.after = after;
+    else this.#first = after;
+    if (after) after.before = before;
+    else this.#last = before;
+  }
+}
+
+function bytesOf(event: FlowEvent): number {
+  return event.data instanceof Uint8Array ? event.data.byteLength : 0;
+}
+
+function timedOut(timeout: number): FlowError {
+  return new FlowError(
+    "delivery.timeout",
+    `The delivery took longer than ${formatDuration(timeout)}`,
+    { hint: "raise ack_timeout on the source, or make the flow faster" },
+  );
+}

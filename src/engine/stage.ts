@@ -1,0 +1,348 @@
+import type { Timer } from "../core/clock.ts";
+import { FlowError, InternalError } from "../core/errors.ts";
+import type { FlowEvent } from "../flow/event.ts";
+import {
+  type AsyncRun,
+  type Call,
+  type HttpReply,
+  Many,
+  type Outcome,
+  type Output,
+  Tracked,
+} from "../flow/task.ts";
+import { type Copy, type Delivery, NestedOrigin } from "./delivery.ts";
+import { Fifo } from "./fifo.ts";
+import type { Node } from "./graph.ts";
+import { type Pipeline, respondTo } from "./pipeline.ts";
+import { retryDelay } from "./retry.ts";
+import { type Target, Waiters } from "./room.ts";
+
+type State = "queued" | "running" | "retrying" | "done";
+
+/** One event in a stage, and what its task sees of the engine. */
+class Slot implements Call {
+  state: State = "queued";
+  attempt = 1;
+  output: Output = null;
+  failure: { cause: unknown } | null = null;
+  timer: Timer | null = null;
+  lane: Lane | null = null;
+  before: Slot | null = null;
+  after: Slot | null = null;
+
+  constructor(readonly event: FlowEvent, readonly copy: Copy) {}
+
+  get signal(): AbortSignal {
+    return this.copy.delivery.signal;
+  }
+
+  respond(reply: HttpReply): boolean {
+    return respondTo(this.copy.delivery, reply);
+  }
+
+  expand(): never {
+    throw new InternalError("stage.expand", "An async task returns Many in place of expanding");
+  }
+}
+
+/** Slots whose outputs leave in the order in which their events came. */
+interface Lane {
+  readonly key: object;
+  head: Slot | null;
+  tail: Slot | null;
+  /** An output of this lane is being taken; the next one waits. */
+  busy: boolean;
+}
+
+/** Events that may wait for a retry before nothing new is started. */
+const MOST_RETRYING = 1_024;
+
+/** Runs an async task: a bounded queue, so many at once, retries, and outputs in order. */
+export class Stage implements Target {
+  readonly #queue = new Fifo<Slot>();
+  /** Retries whose time has come; they go first. */
+  readonly #ready = new Fifo<Slot>();
+  readonly #retrying = new Set<Slot>();
+  readonly #lanes = new Map<object, Lane>();
+  readonly #waiters = new Waiters();
+  readonly #capacity: number;
+  /** A leaf's outputs go nowhere, so nothing needs to wait for its turn. */
+  readonly #keepsOrder: boolean;
+  /** At work, or handing on what they made. */
+  #running = 0;
+  /** Done, but something before them is not. */
+  #waitingTurn = 0;
+  #pumping = false;
+
+  constructor(
+    readonly pipeline: Pipeline,
+    readonly node: Node,
+    readonly run: AsyncRun,
+    readonly concurrency: number,
+  ) {
+    this.#capacity = 2 * concurrency;
+    this.#keepsOrder = node.children.length + node.handlers.length > 0;
+  }
+
+  get full(): boolean {
+    return this.#queue.length >= this.#capacity;
+  }
+
+  room(): Promise<void> {
+    return this.#waiters.wait();
+  }
+
+  push(event: FlowEvent, copy: Copy): void {
+    const { delivery } = copy;
+    if (delivery.expired) return;
+    delivery.hold();
+    const slot = new Slot(event, copy);
+    if (this.#running < this.concurrency && this.#queue.length === 0 && this.#mayStart) {
+      this.#start(slot);
+    } else this.#queue.push(slot);
+  }
+
+  purge(delivery: Delivery): void {
+    const ofDelivery = (slot: Slot) => slot.copy.delivery === delivery;
+    for (const slot of this.#queue.remove(ofDelivery)) slot.copy.delivery.settle();
+    for (const slot of [...this.#retrying].filter(ofDelivery)) {
+      slot.timer?.clear();
+      this.#ready.remove((one) => one === slot);
+      this.#retrying.delete(slot);
+      this.#running++; // as `done` counts it off
+      this.#done(slot);
+    }
+    this.#pump();
+  }
+
+  get #mayStart(): boolean {
+    return this.#waitingTurn < this.#capacity && this.#retrying.size < MOST_RETRYING &&
+      this.#ready.length === 0;
+  }
+
+  #start(slot: Slot): void {
+    this.#running++;
+    const { delivery } = slot.copy;
+    if (this.#keepsOrder) {
+      const key = this.node.task.ordered ? this : delivery.order;
+      // Without others before it, a slot that ends at once needs no lane.
+      slot.lane = this.#lanes.get(key) ?? null;
+      if (slot.lane) append(slot.lane, slot);
+    }
+    this.#attempt(slot);
+  }
+
+  #attempt(slot: Slot): void {
+    slot.state = "running";
+    let output: Output | Promise<Output>;
+    try {
+      output = this.run(slot.event, slot);
+    } catch (cause) {
+      return this.#failed(slot, cause);
+    }
+    if (output instanceof Promise) {
+      this.#needLane(slot);
+      output.then((result) => this.#succeeded(slot, result), (cause) => this.#failed(slot, cause));
+    } else this.#succeeded(slot, output);
+  }
+
+  #needLane(slot: Slot): void {
+    if (!this.#keepsOrder || slot.lane) return;
+    const key = this.node.task.ordered ? this : slot.copy.delivery.order;
+    let lane = this.#lanes.get(key);
+    if (!lane) this.#lanes.set(key, lane = { key, head: null, tail: null, busy: false });
+    append(slot.lane = lane, slot);
+  }
+
+  #succeeded(slot: Slot, output: Output): void {
+    slot.output = output;
+    this.#done(slot);
+    this.#pump();
+  }
+
+  #failed(slot: Slot, cause: unknown): void {
+    const { random, clock } = this.pipeline.options;
+    const policy = this.node.task.retry ?? this.pipeline.options.retry;
+    const delay = slot.copy.delivery.expired
+      ? null
+      : retryDelay(policy, slot.attempt, cause, random);
+    if (delay === null) {
+      slot.failure = { cause };
+      this.#done(slot);
+    } else {
+      this.#needLane(slot);
+      this.#running--;
+      slot.state = "retrying";
+      this.#retrying.add(slot);
+      slot.timer = clock.after(delay, () => {
+        this.#ready.push(slot);
+        this.#pump();
+      });
+      this.pipeline.options.log.debug("A task is tried again", {
+        task: this.node.task.name,
+        attempt: slot.attempt,
+        delay,
+        error: cause instanceof Error ? cause.message : String(cause),
+      });
+      // Those behind it need not wait for it.
+      if (slot.lane) this.#advance(slot.lane);
+    }
+    this.#pump();
+  }
+
+  #done(slot: Slot): void {
+    slot.state = "done";
+    this.#running--;
+    this.#waitingTurn++;
+    if (slot.lane) this.#advance(slot.lane);
+    else this.#handOn(slot);
+  }
+
+  /** Releases one; `true` when it is finished, `false` when it takes until there is room. */
+  #handOn(slot: Slot): boolean {
+    this.#waitingTurn--;
+    this.#running++;
+    if (slot.lane) slot.lane.busy = true;
+    const accepted = this.#release(slot);
+    if (accepted) {
+      // Who comes later must not overtake what is still to be handed on.
+      this.#needLane(slot);
+      const { lane } = slot;
+      if (lane) {
+        if (lane.head === slot) remove(lane, slot);
+        lane.busy = true;
+      }
+      accepted.then(() => {
+        this.#finish(slot);
+        if (lane) {
+          lane.busy = false;
+          this.#advance(lane);
+        }
+        this.#pump();
+      });
+      return false;
+    }
+    if (slot.lane) slot.lane.busy = false;
+    this.#finish(slot);
+    return true;
+  }
+
+  /** Releases, from the head, what nothing before it holds back. */
+  #advance(lane: Lane): void {
+    // Within one delivery order is strict; other deliveries may pass one that is being retried.
+    let passed: Set<Delivery> | null = null;
+    let slot = lane.head;
+    while (slot !== null && !lane.busy) {
+      if (slot.state === "retrying" && !this.node.task.ordered) {
+        (passed ??= new Set()).add(slot.copy.delivery);
+      } else if (slot.state !== "done") {
+        break;
+      } else if (!passed?.has(slot.copy.delivery)) {
+        const next: Slot | null = slot.after;
+        remove(lane, slot);
+        if (!this.#handOn(slot)) return;
+        slot = next;
+        if (slot === null) {
+          // More may have come while this one was handed on.
+          slot = lane.head;
+          passed = null;
+        }
+        continue;
+      }
+      slot = slot.after;
+    }
+    if (lane.head === null && !lane.busy) this.#lanes.delete(lane.key);
+  }
+
+  #finish(slot: Slot): void {
+    this.#running--;
+    slot.copy.delivery.settle();
+  }
+
+  #pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    while (this.#running < this.concurrency && this.#ready.length > 0) {
+      const slot = this.#ready.shift()!;
+      this.#retrying.delete(slot);
+      this.#running++;
+      slot.attempt++;
+      this.#attempt(slot);
+    }
+    while (this.#running < this.concurrency && this.#queue.length > 0 && this.#mayStart) {
+      this.#start(this.#queue.shift()!);
+    }
+    this.#pumping = false;
+    if (!this.full) this.#waiters.wake();
+  }
+
+  /** Hands the outputs on; a promise while what comes behind has no room. */
+  #release(slot: Slot): void | Promise<void> {
+    const { pipeline, node } = this;
+    const { copy, event, output } = slot;
+    if (copy.delivery.expired) return;
+    if (slot.failure) {
+      return pipeline.failFrom(node, event, slot.failure.cause, slot.attempt, copy);
+    }
+    if (output === null) return;
+    if (output instanceof Tracked) return this.#follow(output, copy);
+    if (output instanceof Many) return this.#many(slot, output);
+    return pipeline.enter(pipeline.out(node), output, copy);
+  }
+
+  #follow({ event, settled }: Tracked, copy: Copy): void | Promise<void> {
+    const { pipeline } = this;
+    copy.delivery.hold();
+    const origin = new NestedOrigin(
+      [copy],
+      copy.delivery.order === copy.delivery ? undefined : copy.delivery.order,
+      (expired) => pipeline.purge(expired),
+      (outcome: Outcome) => settled(copy.delivery.expired ? EXPIRED : outcome),
+    );
+    const { delivery } = origin;
+    delivery.reply = copy.delivery.reply;
+    const accepted = pipeline.enter(pipeline.out(this.node), event, { delivery, path: copy.path });
+    if (!accepted) return delivery.settle();
+    return accepted.then(() => delivery.settle());
+  }
+
+  async #many(slot: Slot, { events, expansion }: Many): Promise<void> {
+    const { pipeline, node } = this;
+    const { copy } = slot;
+    const out = pipeline.out(node);
+    if (expansion) copy.delivery.reply?.expanded(node);
+    let index = 0;
+    try {
+      for await (const event of events) {
+        if (copy.delivery.expired) break;
+        const path = copy.delivery.reply ? [...copy.path, index++] : copy.path;
+        const accepted = pipeline.enter(out, event, { delivery: copy.delivery, path });
+        if (accepted) await accepted;
+        const pause = pipeline.pacer.pause();
+        if (pause) await pause;
+      }
+    } catch (cause) {
+      // Outputs have left, so this attempt cannot be taken back.
+      await pipeline.failFrom(node, slot.event, cause, slot.attempt, copy);
+    }
+  }
+}
+
+const EXPIRED: Outcome = {
+  ok: false,
+  cause: new FlowError("delivery.timeout", "The delivery took too long"),
+};
+
+function append(lane: Lane, slot: Slot): void {
+  slot.before = lane.tail;
+  if (lane.tail) lane.tail.after = slot;
+  else lane.head = slot;
+  lane.tail = slot;
+}
+
+function remove(lane: Lane, slot: Slot): void {
+  if (slot.before) slot.before.after = slot.after;
+  else lane.head = slot.after;
+  if (slot.after) slot.after.before = slot.before;
+  else lane.tail = slot.before;
+}
