@@ -102,7 +102,8 @@ export class FlowRun {
     this.#pipeline.draining = true;
     this.#pipeline.flush("shutdown");
     const intakes = [...this.#intakes.values()];
-    const ended = Promise.all([...this.#loops, ...intakes.map((intake) => intake.drained())]);
+    const ended = Promise.all(this.#loops)
+      .then(() => Promise.all(intakes.map((intake) => intake.drained())));
     const over = new AbortController();
     const inTime = await Promise.race([
       ended.then(() => true),

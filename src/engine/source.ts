@@ -34,6 +34,7 @@ export class Intake implements SourceOutput, Origin {
   #first: Delivery | null = null;
   #last: Delivery | null = null;
   #timer: Timer | null = null;
+  #closed = false;
 
   constructor(
     readonly pipeline: Pipeline,
@@ -69,7 +70,8 @@ export class Intake implements SourceOutput, Origin {
 
   request(event: FlowEvent, options?: EmitOptions): Promise<Reply> {
     const bytes = options?.bytes ?? bytesOf(event);
-    if (this.signal.aborted) {
+    // Those who were let in before the signal may still come while the flow drains.
+    if (this.#closed) {
       throw new FlowError("http.stopping", "The flow is stopping", { hint: "try again" });
     }
     if (this.#isFull(bytes)) {
@@ -87,8 +89,9 @@ export class Intake implements SourceOutput, Origin {
     while (this.#open > 0) await this.#idle.wait();
   }
 
-  /** Lets go of the timer; for when no delivery is open any more. */
+  /** Takes nothing more and lets go of the timer; for when no delivery is open any more. */
   close(): void {
+    this.#closed = true;
     this.#timer?.clear();
     this.#timer = null;
   }

@@ -125,8 +125,10 @@ export interface SourceOutput {
 }
 
 /**
- * A source. `run` takes in until `signal` fires or there is nothing more to come; when it throws it is
- * called again after a pause, and the flow shows as degraded meanwhile.
+ * A source. `run` takes in until `signal` fires or there is nothing more to come, and resolves when
+ * nothing will be emitted any more; when it throws it is called again after a pause, and the flow shows
+ * as degraded meanwhile. What must change at the very moment of a switch, such as a route, is done
+ * before its first `await`.
  */
 export interface SourceRun {
   run(output: SourceOutput): Promise<void>;
