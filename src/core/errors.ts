@@ -35,9 +35,12 @@ const REMEDIES: Record<string, Remedy> = {
   "script.child_lost": "retry",
   "script.child_start": "retry",
   "http.*": "event",
+  "http.credentials_invalid": "config",
   "http.unavailable": "retry",
   "http.timeout": "retry",
   "http.status_retry": "retry",
+  "source.*": "config",
+  "source.unavailable": "retry",
   "store.*": "config",
   "store.unavailable": "retry",
   "store.conflict": "retry",
@@ -101,7 +104,7 @@ export function toFlowError(cause: unknown, fallback = "task.failed"): FlowError
   return new FlowError(fallback, cause instanceof Error ? cause.message : String(cause), { cause });
 }
 
-/** Whether trying the same thing again can help. Errors of unknown origin are tried again. */
+/** Whether trying the same thing again can help: by code, or by what the platform calls it. */
 export function isTransient(cause: unknown): boolean {
   return cause instanceof FlowError ? cause.remedy === "retry" : isPlatformFault(cause);
 }

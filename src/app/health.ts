@@ -1,0 +1,35 @@
+import { Hono } from "hono";
+
+/** What the health endpoints need to know. */
+export interface HealthView {
+  /** Whether the first reconcile has ended. */
+  readonly ready: boolean;
+  /** Flows that should run and do not, or not as they should. */
+  readonly not_running: readonly NotRunning[];
+}
+
+export interface NotRunning {
+  readonly flow: string;
+  /** Such as `invalid` or `degraded`. */
+  readonly state: string;
+  readonly error?: string;
+}
+
+/** Paths of the health app, for a listener that is shared with endpoints. */
+export const HEALTH_PATHS: ReadonlySet<string> = new Set(["/livez", "/healthz", "/readyz"]);
+
+/**
+ * `/livez` and `/healthz` say that the process answers, `/readyz` that the first reconcile has ended.
+ * A flow that does not run is named but does not make the node unready: the others still work.
+ */
+export function healthApp(view: () => HealthView): Hono {
+  const app = new Hono();
+  app.get("/livez", (c) => c.json({ status: "ok" }));
+  app.get("/healthz", (c) => c.json({ status: "ok" }));
+  app.get("/readyz", (c) => {
+    const { ready, not_running } = view();
+    return c.json({ status: ready ? "ready" : "starting", not_running }, ready ? 200 : 503);
+  });
+  app.notFound((c) => c.json({ error: { code: "http.not_found", message: "Not found" } }, 404));
+  return app;
+}

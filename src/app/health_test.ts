@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { controlApp } from "./control.ts";
+import { EndpointApp } from "./endpoints.ts";
+import { healthApp } from "./health.ts";
+import { mountAll } from "./mount.ts";
+
+const READY = { ready: true, not_running: [] };
+
+Deno.test("a living process is healthy before it is ready", async () => {
+  const app = healthApp(() => ({ ready: false, not_running: [] }));
+  assert.equal((await app.request("/livez")).status, 200);
+  assert.equal((await app.request("/healthz")).status, 200);
+  const ready = await app.request("/readyz");
+  assert.equal(ready.status, 503);
+  assert.deepEqual(await ready.json(), { status: "starting", not_running: [] });
+});
+
+Deno.test("a node is ready after its first reconcile and names the flows that do not run", async () => {
+  const not_running = [{ flow: "a/b", state: "invalid", error: "Unknown key" }];
+  const response = await healthApp(() => ({ ready: true, not_running })).request("/readyz");
+  assert.equal(response.status, 200);
+  assert.deepEqual(await response.json(), { status: "ready", not_running });
+});
+
+Deno.test("the control app gives the status as JSON", async () => {
+  const app = controlApp({ status: () => ({ flows: [] }) });
+  assert.deepEqual(await (await app.request("/status")).json(), { flows: [] });
+  assert.equal((await app.request("/rollback")).status, 404);
+});
+
+Deno.test("one fetch serves health and endpoints, and health goes on while endpoints stop", async () => {
+  const endpoints = new EndpointApp();
+  endpoints.add({
+    method: "GET",
+    path: "/orders",
+    flow: "demo",
+    handle: () => Promise.resolve(new Response("orders")),
+  });
+  const fetch = mountAll({ endpoints, health: healthApp(() => READY) });
+  const ask = async (path: string) => await fetch(new Request(`http://localhost${path}`));
+  assert.equal((await ask("/readyz?verbose")).status, 200);
+  assert.equal(await (await ask("/orders")).text(), "orders");
+  endpoints.stopping = true;
+  assert.equal((await ask("/orders")).status, 503);
+  assert.equal((await ask("/livez")).status, 200);
+});

@@ -1,0 +1,142 @@
+import { type Clock, sleep, systemClock } from "../core/clock.ts";
+import { FlowError } from "../core/errors.ts";
+import { errorResponse } from "./answers.ts";
+
+export interface ListenOptions {
+  fetch(request: Request): Response | Promise<Response>;
+  /** 0 takes any free port. Left out together with `hostname` when `path` is given. */
+  readonly port?: number;
+  readonly hostname?: string;
+  /** Where the port is set, for messages: `http_server.port`. */
+  readonly setting?: string;
+  /** Of a unix socket; only its owner may use it. */
+  readonly path?: string;
+  /** Hears what `fetch` threw; the client is answered 500. */
+  onError(cause: unknown): void;
+  readonly clock?: Clock;
+}
+
+export interface Listener {
+  /** The port in use, 0 for a unix socket. */
+  readonly port: number;
+  /**
+   * Stops accepting, lets open requests end, and answers 503 to those that have not after
+   * `deadlineMs`. Never rejects.
+   */
+  stop(deadlineMs: number): Promise<void>;
+}
+
+/** For those last answers to reach their clients, milliseconds. */
+const LAST_WORDS = 250;
+
+/**
+ * Serves `fetch` on a TCP port or a unix socket.
+ *
+ * @throws {FlowError} `runtime.port_in_use`, `runtime.listen_failed`
+ */
+export async function listen(options: ListenOptions): Promise<Listener> {
+  const { fetch, onError, path, clock = systemClock } = options;
+  const open = new Set<(response: Response) => void>();
+
+  // Deno cannot abort a server that is already shutting down, so we hold the answers ourselves.
+  const handler = (request: Request): Response | Promise<Response> => {
+    const answer = fetch(request);
+    if (!(answer instanceof Promise)) return answer;
+    return new Promise((resolve, reject) => {
+      open.add(resolve);
+      answer.then(
+        (response) => {
+          open.delete(resolve);
+          resolve(response);
+        },
+        (cause) => {
+          open.delete(resolve);
+          reject(cause);
+        },
+      );
+    });
+  };
+  const common = {
+    onListen() {},
+    onError(cause: unknown) {
+      onError(cause);
+      return errorResponse(500, "http.internal", "The request failed");
+    },
+  };
+
+  let server: Deno.HttpServer<Deno.Addr>;
+  try {
+    if (path === undefined) {
+      const { port = 0, hostname = "0.0.0.0" } = options;
+      server = Deno.serve({ port, hostname, ...common }, handler);
+    } else {
+      await removeStaleSocket(path);
+      server = servePrivately(() => Deno.serve({ path, ...common }, handler));
+    }
+  } catch (cause) {
+    throw cannotListen(options, cause);
+  }
+
+  return {
+    port: server.addr.transport === "tcp" ? server.addr.port : 0,
+    async stop(deadlineMs) {
+      const ended = server.shutdown().catch(onError);
+      await atMost(clock, deadlineMs, ended);
+      for (const resolve of open) {
+        resolve(errorResponse(503, "http.stopping", "The server is stopping", {
+          connection: "close",
+        }));
+      }
+      open.clear();
+      await atMost(clock, LAST_WORDS, ended);
+      // What is left now are clients that do not read or write; they must not keep us alive.
+      server.unref();
+      if (path !== undefined) await Deno.remove(path).catch(() => {});
+    },
+  };
+}
+
+async function atMost(clock: Clock, ms: number, work: Promise<unknown>): Promise<void> {
+  const enough = new AbortController();
+  await Promise.race([work, sleep(clock, ms, enough.signal)]);
+  enough.abort();
+}
+
+/** The socket is made without access for others; binding is synchronous, so nothing else sees it. */
+function servePrivately<T>(serve: () => T): T {
+  if (Deno.build.os === "windows") return serve();
+  const before = Deno.umask(0o177);
+  try {
+    return serve();
+  } finally {
+    Deno.umask(before);
+  }
+}
+
+/** A socket file outlives a process that was killed; one that nobody answers is in the way. */
+async function removeStaleSocket(path: string): Promise<void> {
+  const info = await Deno.lstat(path).catch(() => null);
+  if (!info?.isSocket) return;
+  try {
+    (await Deno.connect({ transport: "unix", path })).close();
+  } catch (cause) {
+    if (cause instanceof Deno.errors.ConnectionRefused) await Deno.remove(path);
+  }
+}
+
+function cannotListen(
+  { port, path, setting = "the port" }: ListenOptions,
+  cause: unknown,
+): FlowError {
+  const place = path === undefined ? `port ${port ?? 0}` : `socket ${path}`;
+  if (cause instanceof Deno.errors.AddrInUse) {
+    return new FlowError("runtime.port_in_use", `Cannot listen on ${place}: it is in use`, {
+      hint: path === undefined
+        ? `set ${setting} to another number, or stop the other program`
+        : "another flowgen runs in this folder; stop it first",
+      cause,
+    });
+  }
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new FlowError("runtime.listen_failed", `Cannot listen on ${place}: ${reason}`, { cause });
+}

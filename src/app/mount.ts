@@ -1,0 +1,15 @@
+import { HEALTH_PATHS } from "./health.ts";
+import { pathOf } from "./routes.ts";
+
+export type Fetch = (request: Request) => Response | Promise<Response>;
+
+/**
+ * One `fetch` for platforms that give one listener. Health paths are answered first, also while the
+ * endpoints are stopping, so no flow can hide them.
+ */
+export function mountAll(
+  { endpoints, health }: { endpoints: { fetch: Fetch }; health: { fetch: Fetch } },
+): Fetch {
+  return (request) =>
+    HEALTH_PATHS.has(pathOf(request.url)) ? health.fetch(request) : endpoints.fetch(request);
+}

@@ -1,0 +1,85 @@
+import { FlowError } from "../../core/errors.ts";
+import { type Data, isBytes } from "../../flow/event.ts";
+import type { HttpReply, Reply } from "../../flow/task.ts";
+
+const JSON_HEADERS = { "content-type": "application/json" };
+const BYTES_HEADERS = { "content-type": "application/octet-stream" };
+
+/** The HTTP answer for what a flow said. */
+export function answer(reply: Reply, correlationId: string): Response {
+  switch (reply.kind) {
+    case "data":
+      return dataResponse(reply.data);
+    case "list":
+      return new Response(JSON.stringify(reply.items), { headers: JSON_HEADERS });
+    case "none":
+      return new Response(null, { status: 204 });
+    case "accepted":
+      return new Response(null, { status: 202 });
+    case "response":
+      return ownResponse(reply.response);
+    case "failed":
+      return failedResponse(reply.cause, correlationId);
+  }
+}
+
+function dataResponse(data: Data): Response {
+  return isBytes(data)
+    ? new Response(data as BodyInit, { headers: BYTES_HEADERS })
+    : new Response(JSON.stringify(data), { headers: JSON_HEADERS });
+}
+
+/** Statuses that forbid a body (Fetch standard, "null body status"). */
+const NO_BODY = new Set([204, 205, 304]);
+
+function ownResponse({ status, headers: own, body }: HttpReply): Response {
+  const headers = new Headers(own);
+  if (body === undefined || NO_BODY.has(status)) return new Response(null, { status, headers });
+  const typed = headers.has("content-type");
+  if (isBytes(body)) {
+    if (!typed) headers.set("content-type", "application/octet-stream");
+    return new Response(body as BodyInit, { status, headers });
+  }
+  if (!typed) headers.set("content-type", "application/json");
+  // Text with a type of its own is that type's text already: HTML, CSV, or finished JSON.
+  const text = typeof body === "string" && typed ? body : JSON.stringify(body);
+  return new Response(text, { status, headers });
+}
+
+/** Status by code, with seconds for `Retry-After` where waiting helps. What is not here is a 500. */
+const FAILURES: Record<string, { status: number; wait?: string }> = {
+  "delivery.timeout": { status: 504 },
+  "delivery.stopped": { status: 503, wait: "1" },
+  "http.stopping": { status: 503, wait: "1" },
+  "http.window_full": { status: 429, wait: "1" },
+  "throttle.limited": { status: 429, wait: "1" },
+};
+
+/** The answer for a failed flow, or for a request that it did not take. */
+export function failedResponse(cause: unknown, correlationId: string): Response {
+  // `task.failed` wraps errors of unknown origin, whose messages are not meant for callers.
+  const known = cause instanceof FlowError && cause.code !== "task.failed" ? cause : null;
+  const { status = 500, wait } = (known && FAILURES[known.code]) ?? {};
+  return errorAnswer(
+    status,
+    known?.code ?? "flow.failed",
+    known?.message ?? "The flow failed",
+    correlationId,
+    wait === undefined ? undefined : { "retry-after": wait },
+  );
+}
+
+/** `{ error: { code, message, correlation_id } }` */
+export function errorAnswer(
+  status: number,
+  code: string,
+  message: string,
+  correlationId: string,
+  headers?: Record<string, string>,
+): Response {
+  const error = { code, message, correlation_id: correlationId };
+  return new Response(JSON.stringify({ error }), {
+    status,
+    headers: { ...JSON_HEADERS, ...headers },
+  });
+}

@@ -1,0 +1,45 @@
+import { FlowError } from "../../core/errors.ts";
+import type { UserAuth, UserIdentity } from "../../flow/http.ts";
+import { errorAnswer } from "./answer.ts";
+import { allows, bearerToken, challenge, type Credentials } from "./credentials.ts";
+
+/** Who may come in: a response turns the request away, an identity or `null` lets it pass. */
+export type Guard = (
+  request: Request,
+  correlationId: () => string,
+) => Promise<Response | UserIdentity | null>;
+
+/** First the endpoint's own credentials, then the user's token. */
+export function makeGuard(
+  credentials: Credentials | undefined,
+  auth: UserAuth | undefined,
+): Guard | null {
+  if (!credentials && !auth) return null;
+  return async (request, correlationId) => {
+    const header = request.headers.get("authorization");
+    const refuse = (message: string, hint: string) =>
+      errorAnswer(401, "http.unauthorized", message, correlationId(), { "www-authenticate": hint });
+
+    if (credentials && !allows(credentials, header)) {
+      return refuse("The credentials are missing or wrong", challenge(credentials));
+    }
+    if (!auth) return null;
+    const token = bearerToken(header);
+    if (token === null) return refuse("A bearer token is needed", "Bearer");
+    try {
+      return await auth.verify(token);
+    } catch (cause) {
+      if (cause instanceof FlowError && cause.code === "http.unauthorized") {
+        return refuse(cause.message, 'Bearer error="invalid_token"');
+      }
+      // Nobody is let in while we cannot check, and the caller's token may well be good.
+      return errorAnswer(
+        503,
+        "http.unavailable",
+        "Cannot check the token at the moment",
+        correlationId(),
+        { "retry-after": "1" },
+      );
+    }
+  };
+}
