@@ -44,10 +44,14 @@ async function definitionsOf(path: string): Promise<TaskDefinition[]> {
     module = await import(pathToFileURL(resolve(path)).href);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new FlowError("config.task_module_failed", `Cannot load the task module ${path}: ${why}`, {
-      hint: "check the path under tasks in config.yaml, and the module itself with deno check",
-      cause,
-    });
+    throw new FlowError(
+      "config.task_module_failed",
+      `Cannot load the task module ${path}: ${why}`,
+      {
+        hint: "check the path under tasks in config.yaml, and the module itself with deno check",
+        cause,
+      },
+    );
   }
   const definitions = Object.values(module).flat().filter(isDefinition);
   if (definitions.length > 0) return [...new Set(definitions)];

@@ -1,5 +1,5 @@
 import { FlowError } from "../core/errors.ts";
-import { Template } from "../template/template.ts";
+import { Template, unguard } from "../template/template.ts";
 import { eventView, type FlowEvent, type Json } from "./event.ts";
 
 /** A config value that may depend on the event: made by `Templated` and its kin in `schema.ts`. */
@@ -36,7 +36,10 @@ const EVENT_FIELDS = new Set(["data", "subject", "id", "timestamp", "meta", "err
 
 /** A field of one type: literal text is cast once, templates at each event. */
 export function textField<T>(text: string, cast: (value: unknown, text: string) => T): Field<T> {
-  if (!Template.isTemplate(text)) return constantField(cast(text, text));
+  if (!Template.isTemplate(text)) {
+    const literal = unguard(text);
+    return constantField(cast(literal, literal));
+  }
   const template = compileTemplate(text);
   return { at: (event) => cast(template.render({ event: eventView(event) }), text) };
 }
@@ -44,7 +47,7 @@ export function textField<T>(text: string, cast: (value: unknown, text: string) 
 /** A tree in which every text may be a template. Keys are taken as they are. */
 export function jsonField(tree: Json): Field<Json> {
   const make = compileTree(tree);
-  if (!make) return constantField(tree);
+  if (!make) return constantField(unguard(tree));
   return { at: (event) => make({ event: eventView(event) }) };
 }
 
@@ -59,7 +62,7 @@ function compileTree(tree: Json): Make | null {
   }
   if (typeof tree !== "object" || tree === null) return null;
   const parts = Object.entries(tree).map(([key, value]) =>
-    [key, value as Json, compileTree(value as Json)] as const
+    [key, unguard(value as Json), compileTree(value as Json)] as const
   );
   if (parts.every(([, , make]) => make === null)) return null;
   if (Array.isArray(tree)) {

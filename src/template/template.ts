@@ -3,6 +3,35 @@ import { FlowError } from "../core/errors.ts";
 /** Names a template may start with, such as `event` in `{{event.data.id}}`. */
 export type Scope = Readonly<Record<string, unknown>>;
 
+/**
+ * Keeps two braces apart that came from outside (an environment variable) and shall be text. It is a
+ * noncharacter of Unicode, which is never part of text that people exchange.
+ */
+export const GUARD = "\ufdd0";
+
+/** The text such that no template is read from it; `unguard` gives it back. */
+export function guardText(text: string): string {
+  return text.replace(/\{(?=\{)/g, `{${GUARD}`);
+}
+
+/** A tree without guards. What holds none is the same tree. */
+export function unguard<T>(tree: T): T;
+export function unguard(tree: unknown): unknown {
+  if (typeof tree === "string") {
+    return tree.includes(GUARD) ? tree.replaceAll(`{${GUARD}`, "{") : tree;
+  }
+  if (typeof tree !== "object" || tree === null) return tree;
+  if (Array.isArray(tree)) {
+    const list = tree.map((item) => unguard(item));
+    return list.some((item, index) => item !== tree[index]) ? list : tree;
+  }
+  if (Object.getPrototypeOf(tree) !== Object.prototype) return tree;
+  const entries = Object.entries(tree).map(([key, item]) => [key, item, unguard(item)] as const);
+  return entries.some(([, before, after]) => before !== after)
+    ? Object.fromEntries(entries.map(([key, , after]) => [key, after]))
+    : tree;
+}
+
 type Part = string | readonly string[];
 
 /**
@@ -54,11 +83,11 @@ function split(text: string): Part[] {
         hint: "close the placeholder with }}",
       });
     }
-    if (open > from) parts.push(text.slice(from, open));
+    if (open > from) parts.push(unguard(text.slice(from, open)));
     parts.push(readPath(text.slice(open + 2, close).trim()));
     from = close + 2;
   }
-  if (from < text.length || parts.length === 0) parts.push(text.slice(from));
+  if (from < text.length || parts.length === 0) parts.push(unguard(text.slice(from)));
   return parts;
 }
 

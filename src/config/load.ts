@@ -1,0 +1,138 @@
+import { dirname, isAbsolute, join } from "node:path";
+import { FlowError, FlowErrors } from "../core/errors.ts";
+import { checkValue } from "../flow/check.ts";
+import { parseDocument, type Places } from "../flow/document.ts";
+import { substituteEnv, wholeEnv } from "../flow/env.ts";
+import { withoutUnavailable } from "./not_available.ts";
+import { withOverrides } from "./overrides.ts";
+import { type Config, ConfigSchema, type WrittenConfig } from "./schema.ts";
+
+export type { Config } from "./schema.ts";
+
+/** Where the store lives when nobody says: below the working directory, not beside config.yaml. */
+export const DEFAULT_STORE = ".flowgen/store.sqlite3";
+
+export type Environment = Readonly<Record<string, string>>;
+
+/**
+ * Reads config.yaml: variables filled in, `FLOWGEN_…` laid over it, checked, paths resolved. Paths in
+ * the file count from the file's own folder; the default store from the working directory.
+ *
+ * @throws {FlowErrors} Everything that is wrong, each finding with its line: `config.file_missing`,
+ * `config.file_unreadable`, `config.yaml_syntax`, `config.unknown_key`, `config.not_available` …
+ */
+export async function loadConfig(
+  { path, env }: { path: string; env: Environment },
+): Promise<Config> {
+  const document = await parseDocument(await readText(path), path);
+  return check(document.value, { file: path, env, places: document });
+}
+
+/**
+ * The same check for a configuration that was written in code. `file`: what relative paths count
+ * from; the working directory when left out.
+ *
+ * @throws {FlowErrors} as `loadConfig`
+ */
+export function checkConfig(
+  value: unknown,
+  { file, env = {} }: { file?: string; env?: Environment } = {},
+): Config {
+  return check(value, { file, env });
+}
+
+/** What an empty config.yaml means. */
+export function defaultConfig(): Config {
+  return checkConfig({});
+}
+
+function check(
+  value: unknown,
+  { file, env, places }: { file?: string; env: Environment; places?: Places },
+): Config {
+  const filled = substituteEnv(value ?? {}, wholeEnv((name) => env[name]), places);
+  const over = withOverrides(filled.value, env);
+  const { tree, findings } = withoutUnavailable(over.tree, places);
+  const checked = checkValue(ConfigSchema, tree, {
+    places,
+    subject: "config.yaml",
+    env: { uses: [...over.uses, ...filled.uses], failed: filled.failed, guarded: true },
+  });
+  const all = [
+    ...filled.findings,
+    ...over.findings,
+    ...findings,
+    ...(checked.ok ? [] : checked.findings.map(withAdvice)),
+  ];
+  if (all.length > 0 || !checked.ok) {
+    const line = (error: FlowError) => error.position?.line ?? 0;
+    throw new FlowErrors(all.toSorted((a, b) => line(a) - line(b)));
+  }
+  const config = resolvePaths(checked.output, file === undefined ? "." : dirname(file));
+  checkedConfigs.add(config);
+  return config;
+}
+
+const checkedConfigs = new WeakSet<object>();
+
+/** Whether `loadConfig` or `checkConfig` made this value, in which durations are numbers already. */
+export function isChecked(value: unknown): value is Config {
+  return typeof value === "object" && value !== null && checkedConfigs.has(value);
+}
+
+/** Flowgen 0.120 grouped these sections under one. */
+function withAdvice(finding: FlowError): FlowError {
+  if (!finding.message.startsWith('Unknown key "worker" ')) return finding;
+  return new FlowError(finding.code, 'Unknown key "worker" in config.yaml', {
+    hint: "http_server, retry and event_buffer_size stand at the top level now",
+    position: finding.position,
+  });
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(await Deno.readFile(path));
+  } catch (cause) {
+    throw new FlowErrors([
+      cause instanceof Deno.errors.NotFound
+        ? new FlowError("config.file_missing", `Cannot find the configuration "${path}"`, {
+          hint: "name another file with --config, or write one; an empty file means all defaults",
+          cause,
+        })
+        : new FlowError("config.file_unreadable", `Cannot read the configuration "${path}"`, {
+          hint: cause instanceof TypeError ? "save it as UTF-8 text" : undefined,
+          cause,
+        }),
+    ]);
+  }
+}
+
+function resolvePaths(config: WrittenConfig, folder: string): Config {
+  const from = (path: string | undefined) =>
+    // A hosted store has an address, and SQLite a name for memory.
+    path === undefined || isAbsolute(path) || /^[a-z][\w+.-]*:\/\/|^:memory:$/i.test(path)
+      ? path
+      : join(folder, path);
+  const store = from(config.cache.path) ?? DEFAULT_STORE;
+  return {
+    ...config,
+    flows: {
+      ...config.flows,
+      path: from(config.flows.path),
+      credentials_root: from(config.flows.credentials_root),
+    },
+    cache: { ...config.cache, path: store, credentials_path: from(config.cache.credentials_path) },
+    resources: { ...config.resources, path: from(config.resources.path) },
+    http_server: {
+      ...config.http_server,
+      credentials_path: from(config.http_server.credentials_path),
+    },
+    tasks: config.tasks.map((path) => from(path)!),
+    control: { path: from(config.control.path) ?? controlBeside(store) },
+  };
+}
+
+function controlBeside(store: string): string {
+  const isFile = !/^[a-z][\w+.-]*:/i.test(store) && store !== ":memory:";
+  return join(isFile ? dirname(store) : dirname(DEFAULT_STORE), "control.sock");
+}

@@ -1,0 +1,12 @@
+import { FlowError } from "../core/errors.ts";
+
+export function storeClosed(): FlowError {
+  return new FlowError("store.closed", "Cannot use a store that was closed");
+}
+
+/** What a client or the platform threw, as an error of the store. */
+export function storeFault(cause: unknown): FlowError {
+  if (cause instanceof FlowError) return cause;
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new FlowError("store.unavailable", `Cannot reach the store: ${why}`, { cause });
+}

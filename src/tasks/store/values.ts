@@ -1,0 +1,34 @@
+import { FlowError } from "../../core/errors.ts";
+import { type Data, isBytes, type Json } from "../../flow/event.ts";
+import type { Entry } from "../../flow/store.ts";
+
+/** First byte of a stored value. */
+const VERSION = 1;
+/** Second byte: what follows. */
+const JSON_TEXT = 0x4a;
+const RAW = 0x42;
+
+/** A value as `store_kv` keeps it: format version, kind (`J` or `B`), then JSON text or bytes. */
+export function encodeValue(data: Data): Uint8Array {
+  const body = isBytes(data) ? data : new TextEncoder().encode(JSON.stringify(data));
+  const value = new Uint8Array(body.length + 2);
+  value[0] = VERSION;
+  value[1] = isBytes(data) ? RAW : JSON_TEXT;
+  value.set(body, 2);
+  return value;
+}
+
+/** @throws {FlowError} `store.record_invalid` for what `encodeValue` did not make */
+export function decodeValue({ key, value }: Entry): Data {
+  try {
+    if (value[0] === VERSION && value[1] === RAW) return value.slice(2);
+    if (value[0] === VERSION && value[1] === JSON_TEXT) {
+      return JSON.parse(new TextDecoder().decode(value.subarray(2))) as Json;
+    }
+  } catch {
+    // Told below, together with values of other kinds.
+  }
+  throw new FlowError("store.record_invalid", `Cannot read the value of "${key.join("/")}"`, {
+    hint: "it was written by another program or a newer version",
+  });
+}
