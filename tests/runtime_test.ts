@@ -80,7 +80,7 @@ Deno.test("a file that goes bad leaves its last good version answering and says 
       await until(() => runtime.status().flows[0]!.state === "invalid");
       const [status] = runtime.status().flows;
       assert.equal(status!.error!.code, "config.unknown_key");
-      assert.deepEqual([status!.error!.position!.line, status!.error!.position!.column], [3, 36]);
+      assert.deepEqual([status!.error!.position!.line, status!.error!.position!.column], [3, 34]);
       assert.deepEqual(await text(await call("/hello")), [200, '"one"']);
       await save("flows/hello.yaml", hello("three"));
       await until(async () => (await text(await call("/hello")))[1] === '"three"');

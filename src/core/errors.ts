@@ -44,11 +44,12 @@ const REMEDIES: Record<string, Remedy> = {
   "store.*": "config",
   "store.unavailable": "retry",
   "store.conflict": "retry",
+  "store.closed": "bug",
+  "store.parts_missing": "bug",
   "delivery.timeout": "event",
   "delivery.stopped": "retry",
   "delivery.settled_twice": "bug",
   "throttle.limited": "event",
-  "dedupe.pending": "retry",
   "runtime.*": "config",
 };
 

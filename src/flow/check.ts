@@ -4,7 +4,7 @@ import { unguard } from "../template/template.ts";
 import type { Path, Places } from "./document.ts";
 import type { EnvUse, Substituted } from "./env.ts";
 import { choicesOf, isObject, keysOf, waysAt } from "./schema_walk.ts";
-import { didYouMean, quoteList } from "./similar.ts";
+import { didYouMean, nearest, quoteList } from "./similar.ts";
 import { describeGot, describeWanted, writeInstead } from "./wording.ts";
 
 export interface CheckOptions {
@@ -94,6 +94,8 @@ function withValue(tree: unknown, path: Path, value: unknown): unknown {
 /** Words valibot's issues for people who edit YAML. */
 class Wording {
   readonly #base: Path;
+  /** Places of keys that unknown ones probably stand for. */
+  readonly #meant = new Set<string>();
 
   constructor(
     readonly schema: v.GenericSchema,
@@ -110,6 +112,10 @@ class Wording {
       for (const { key, error } of this.#read(issue)) {
         if (!byPlace.has(key)) byPlace.set(key, error);
       }
+    }
+    // A key that is there with a slip of the pen is not missing as well.
+    for (const key of this.#meant) {
+      if (byPlace.get(key)?.code === "config.missing_key") byPlace.delete(key);
     }
     return [...byPlace.values()];
   }
@@ -143,6 +149,8 @@ class Wording {
     const others = path.length === 0 ? this.options.otherKeys ?? [] : [];
     for (const key of Object.keys(map)) {
       if (known.includes(key) || others.includes(key)) continue;
+      const near = nearest(key, [...known, ...others]);
+      if (near !== undefined) this.#meant.add(keyOf([...path, near]));
       const here = this.#where(path);
       const list = known.length > 0 ? `: expected one of ${quoteList(known)}` : "";
       const error = new FlowError("config.unknown_key", `Unknown key "${key}" in ${here}${list}`, {

@@ -1,4 +1,7 @@
-/** Parts of a path; `["flows", "demo/reader"]`. Parts may hold any text but must not be empty. */
+/**
+ * Parts of a path; `["flows", "demo/reader"]`. Parts may hold any text but must not be empty. All
+ * together have up to 1,000 bytes of UTF-8, with one more between parts.
+ */
 export type Key = readonly string[];
 
 /** Opaque; compare with `===` only and hand back to the store it came from. */
@@ -17,7 +20,7 @@ export interface Entry {
 
 /**
  * Keeps small records for the runtime and its tasks. What every driver can keep is promised here,
- * and `testStore` in `src/store/testing.ts` asks it of all of them.
+ * and `testStore` in `src/store/testing.ts` asks it of all of them. Values have up to 64 MiB.
  *
  * @throws {FlowError} from every method: `store.unavailable` (try again), `store.closed`,
  * `store.value_too_large`, `store.key_invalid`.
@@ -34,6 +37,6 @@ export interface Store extends AsyncDisposable {
   delete(key: Key, seen?: Revision): Promise<boolean>;
   /** Entries strictly below `prefix` (all for `[]`), in key order: part by part, by code unit. */
   list(prefix: Key): AsyncIterable<Entry>;
-  /** The key that may be new, or `null`: look at everything. May merge; expiry alone says nothing. */
+  /** Changes at and below `prefix`: the key that may be new, or `null`: look at everything. May merge; expiry alone says nothing. */
   watch(prefix: Key, signal: AbortSignal): AsyncIterable<Key | null>;
 }

@@ -1,9 +1,13 @@
+import { turn } from "../core/clock.ts";
 import { FlowErrors, toFlowError } from "../core/errors.ts";
 import { identityOfPath, type Snapshot, type SnapshotFile } from "../flow/source.ts";
 import { checkFlow, type CheckInput } from "./check_flow.ts";
 import type { Wanted } from "./desired.ts";
 
 export type LoadOptions = Omit<CheckInput, "identity" | "file" | "text">;
+
+/** Files checked together: hashing waits for another thread. */
+const AT_ONCE = 32;
 
 interface Known {
   readonly text: string;
@@ -23,8 +27,12 @@ export class FlowLoader {
 
   async load(snapshot: Snapshot): Promise<Wanted[]> {
     const known = new Map<string, Known>();
-    for (const file of snapshot.files.values()) {
-      known.set(file.path, await this.#one(file));
+    const files = [...snapshot.files.values()];
+    for (let at = 0; at < files.length; at += AT_ONCE) {
+      const some = files.slice(at, at + AT_ONCE);
+      const loaded = await Promise.all(some.map((file) => this.#one(file)));
+      some.forEach((file, index) => known.set(file.path, loaded[index]!));
+      await turn(); // thousands of files must not keep health checks waiting
     }
     this.#known = known;
     const wanted = new Map([...known.values()].map(({ wanted }) => [wanted.identity, wanted]));

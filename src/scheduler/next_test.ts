@@ -136,7 +136,9 @@ Deno.test("an expression that cannot be read is named, with what is wrong", () =
     hint: 'write minute, hour, day, month and weekday such as "30 6 * * MON-FRI", ' +
       "optionally with seconds in front and then a year at the end, or @hourly, @daily, @weekly",
   });
-  for (const cron of ["", "every day", "* * * *", "@reboot", "* * * * * * * *", "2031-01-01"]) {
+  for (
+    const cron of ["", "every day", "* * * *", "@reboot", "* * * * * * * *", "2031-01-01T00:00:00"]
+  ) {
     const read = () => nextInstant({ cron, timezone: "UTC" }, 0);
     assert.throws(read, { code: "config.cron_invalid" }, cron);
   }

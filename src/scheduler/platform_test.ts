@@ -83,6 +83,21 @@ Deno.test("platform: what is asked for while a tick waits is started in the same
   await scheduler.stop();
 });
 
+Deno.test("platform: what fell due between ticks runs in order, unless cancelled just before", async () => {
+  const { clock, scheduler } = start();
+  const begin = clock.now();
+  const ran: string[] = [];
+  const third = scheduler.at(begin + 17_000, () => void ran.push("third"));
+  scheduler.at(begin + 16_000, () => {
+    ran.push("second");
+    third.cancel();
+  });
+  scheduler.at(begin + 15_000, () => void ran.push("first"));
+  await clock.advance(60_000);
+  assert.deepEqual(ran, ["first", "second"]);
+  await scheduler.stop();
+});
+
 Deno.test("platform: the tick is registered once, under one name, every minute", async () => {
   const clock = new TestClock();
   const registered: string[] = [];

@@ -136,7 +136,7 @@ export class DenoKvStore implements Store {
         return { key, value, revision: encodeRevision(found.versionstamp, until) };
       }
       // Someone replaced the value while we read its parts, and its head with it.
-      if (false) throw new InternalError("store.parts_missing");
+      if (found.versionstamp === last) throw new InternalError("store.parts_missing");
       last = found.versionstamp;
     }
     return null;

@@ -6,11 +6,13 @@ import { filter } from "./filter.ts";
 import { generate } from "./generate.ts";
 import { iterate } from "./iterate.ts";
 import { log } from "./log.ts";
+import { script } from "./script.ts";
 import { throttle } from "./throttle.ts";
 
 /** Tasks that need nothing but the runtime. */
 export const coreTasks: readonly TaskDefinition[] = [
   generate,
+  script,
   iterate,
   buffer,
   log,
