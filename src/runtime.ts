@@ -1,35 +1,28 @@
 /**
- * Builds a runtime from a configuration. The one place that names concrete stores, sources, schedulers
- * and tasks; the CLI, `deno serve` and tests share it.
+ * The composition root: a configuration in, a runtime out. The CLI, `deno serve` and tests share it.
  */
-import { EndpointApp } from "./app/endpoints.ts";
-import { createUserAuth } from "./app/auth.ts";
+import type { EndpointApp } from "./app/endpoints.ts";
 import { controlApp } from "./app/control.ts";
 import { healthApp } from "./app/health.ts";
 import { listen, type Listener } from "./app/listen.ts";
 import { type Fetch, mountAll } from "./app/mount.ts";
 import { checkConfig, type Config, isChecked } from "./config/load.ts";
-import { FileResources } from "./config/resources.ts";
-import { loadTaskModules } from "./config/task_modules.ts";
 import { type Clock, systemClock } from "./core/clock.ts";
-import { FlowError, formatError } from "./core/errors.ts";
+import { formatError } from "./core/errors.ts";
 import { type Log, logFor } from "./core/log.ts";
 import { type Random, systemRandom } from "./core/random.ts";
 import { wholeEnv } from "./flow/env.ts";
 import { uuid7 } from "./flow/event.ts";
+import { scoped } from "./flow/scoped.ts";
 import type { Scheduler } from "./flow/scheduler.ts";
 import type { Services } from "./flow/services.ts";
+import type { Source } from "./flow/source.ts";
 import type { Store } from "./flow/store.ts";
 import type { TaskDefinition } from "./flow/task.ts";
+import * as parts from "./parts.ts";
 import { FlowLoader } from "./reconcile/load_flows.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
 import type { FlowStatus } from "./reconcile/status.ts";
-import { PlatformScheduler } from "./scheduler/platform.ts";
-import { TimerScheduler } from "./scheduler/timers.ts";
-import { createScriptEngines } from "./script/mod.ts";
-import { FsSource } from "./source/fs.ts";
-import { scoped } from "./store/scoped.ts";
-import { builtinTasks } from "./tasks/mod.ts";
 import { version } from "./version.ts";
 
 /** Milliseconds that what is under way has to finish when the runtime stops. */
@@ -118,13 +111,7 @@ class FlowRuntime implements Runtime {
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log ?? logFor("runtime");
     this.#node = uuid7(this.#clock.now());
-    const { http_server } = config;
-    this.#endpoints = new EndpointApp({
-      enabled: http_server.enabled,
-      path: http_server.path,
-      credentialsPath: http_server.credentials_path,
-      auth: http_server.auth && createUserAuth(http_server.auth, { clock: this.#clock }),
-    });
+    this.#endpoints = parts.endpointApp(config, this.#clock);
     this.#health = healthApp(() => ({
       ready: this.#ready,
       not_running: this.#notRunning(),
@@ -148,7 +135,7 @@ class FlowRuntime implements Runtime {
 
   async #start(): Promise<void> {
     const { config, options } = this;
-    const definitions = await this.#definitions();
+    const definitions = await parts.taskDefinitions(config, options.tasks);
     // Ports first: what cannot listen must not have started anything.
     if (options.listen !== false) await this.#listen();
     const store = await this.#openStore();
@@ -162,7 +149,7 @@ class FlowRuntime implements Runtime {
     this.#reconciler = reconciler;
     const env = options.env ?? Deno.env.toObject();
     const loader = new FlowLoader("files", {
-      definitions: new Map(definitions.map((one) => [one.type, one])),
+      definitions,
       env: wholeEnv((name) => env[name]),
       resources: services.resources,
       services,
@@ -209,21 +196,8 @@ class FlowRuntime implements Runtime {
     };
   }
 
-  async #definitions(): Promise<TaskDefinition[]> {
-    const own = [...builtinTasks, ...this.options.tasks ?? []];
-    return [...own, ...await loadTaskModules(this.config.tasks, own)];
-  }
-
   async #openStore(): Promise<Store> {
-    const { cache } = this.config;
-    let store: Store;
-    if (cache.type === "memory") {
-      const { MemoryStore } = await import("./store/memory.ts");
-      store = new MemoryStore({ clock: this.#clock });
-    } else {
-      const { openDenoKv } = await import("./store/open.ts");
-      store = await openDenoKv(cache.path!, this.#clock);
-    }
+    const store = await parts.openStore(this.config, this.#clock);
     this.#closers.push(() => store[Symbol.asyncDispose]());
     return store;
   }
@@ -232,14 +206,7 @@ class FlowRuntime implements Runtime {
     const { config, options } = this;
     const clock = this.#clock;
     const random = options.random ?? systemRandom;
-    const scripts = createScriptEngines({
-      isolation: config.scripts.isolation,
-      defaultLanguage: config.scripts.engine,
-      children: config.scripts.children,
-      limits: config.scripts.limits,
-      clock,
-      log: options.log ?? logFor("script"),
-    });
+    const scripts = parts.scriptEngines(config, { clock, log: options.log ?? logFor("script") });
     this.#closers.push(() => scripts[Symbol.asyncDispose]());
     return {
       clock,
@@ -248,14 +215,15 @@ class FlowRuntime implements Runtime {
       scheduler: this.#scheduler(),
       scripts,
       endpoints: this.#endpoints,
-      resources: new FileResources(config.resources.path),
+      resources: parts.resourcesOf(config),
       nodeId: this.#node,
     };
   }
 
   #scheduler(): Scheduler {
-    if (this.options.scheduler !== "platform") return new TimerScheduler({ clock: this.#clock });
-    const scheduler = new PlatformScheduler({ clock: this.#clock });
+    const clock = this.#clock;
+    if (this.options.scheduler !== "platform") return new parts.TimerScheduler({ clock });
+    const scheduler = new parts.PlatformScheduler({ clock });
     scheduler.start();
     this.#closers.push(() => scheduler.stop());
     return scheduler;
@@ -302,7 +270,7 @@ class FlowRuntime implements Runtime {
   async #follow(reconciler: Reconciler, loader: FlowLoader): Promise<void> {
     const { flows, resources } = this.config;
     if (flows.path === undefined) return;
-    const source = new FsSource({ path: flows.path, clock: this.#clock });
+    const source = parts.fileSource(flows.path, this.#clock);
     let seen: string | null = null;
     const load = async (previous: string | null) => {
       const snapshot = await source.read(previous, this.#ended.signal);
@@ -314,7 +282,7 @@ class FlowRuntime implements Runtime {
     };
     await load(null);
     if (!flows.watch) return;
-    const watch = async (watched: FsSource, previous: () => string | null) => {
+    const watch = async (watched: Required<Source>, previous: () => string | null) => {
       for await (const _ of watched.watch(this.#ended.signal)) {
         await load(previous()).catch((cause) =>
           this.#log.error("Cannot read the flows", { error: String(cause) })
@@ -324,7 +292,7 @@ class FlowRuntime implements Runtime {
     const loops = [watch(source, () => seen)];
     if (resources.path !== undefined) {
       // The flow files are the same then, but what they refer to may not be.
-      loops.push(watch(new FsSource({ path: resources.path, clock: this.#clock }), () => null));
+      loops.push(watch(parts.fileSource(resources.path, this.#clock), () => null));
     }
     this.#closers.push(() => Promise.all(loops));
   }

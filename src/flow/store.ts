@@ -1,3 +1,5 @@
+import { FlowError } from "../core/errors.ts";
+
 /**
  * Parts of a path; `["flows", "demo/reader"]`. Parts may hold any text but must not be empty. All
  * together have up to 1,000 bytes of UTF-8, with one more between parts.
@@ -39,4 +41,9 @@ export interface Store extends AsyncDisposable {
   list(prefix: Key): AsyncIterable<Entry>;
   /** Changes at and below `prefix`: the key that may be new, or `null`: look at everything. May merge; expiry alone says nothing. */
   watch(prefix: Key, signal: AbortSignal): AsyncIterable<Key | null>;
+}
+
+/** What every use of a store after its disposal throws. */
+export function storeClosed(): FlowError {
+  return new FlowError("store.closed", "Cannot use a store that was closed");
 }

@@ -1,10 +1,17 @@
 import type { Clock } from "../core/clock.ts";
 import { InternalError } from "../core/errors.ts";
 import { logFor } from "../core/log.ts";
-import type { Entry, Expiry, Key, Revision, Store } from "../flow/store.ts";
-import { storeClosed, storeFault } from "./errors.ts";
+import {
+  type Entry,
+  type Expiry,
+  type Key,
+  type Revision,
+  type Store,
+  storeClosed,
+} from "../flow/store.ts";
+import { storeFault } from "./errors.ts";
 import { deadline, isExpired } from "./expiry.ts";
-import { checkKey, checkPrefix, checkValue, keyText } from "./key.ts";
+import { checkKey, checkPrefix, checkValue, keyText } from "../flow/key.ts";
 import type { Write } from "./kv/commits.ts";
 import {
   type Blob,

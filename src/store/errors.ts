@@ -1,9 +1,5 @@
 import { FlowError } from "../core/errors.ts";
 
-export function storeClosed(): FlowError {
-  return new FlowError("store.closed", "Cannot use a store that was closed");
-}
-
 /** What a client or the platform threw, as an error of the store. */
 export function storeFault(cause: unknown): FlowError {
   if (cause instanceof FlowError) return cause;

@@ -1,8 +1,14 @@
 import type { Clock } from "../core/clock.ts";
-import type { Entry, Expiry, Key, Revision, Store } from "../flow/store.ts";
-import { storeClosed } from "./errors.ts";
+import {
+  type Entry,
+  type Expiry,
+  type Key,
+  type Revision,
+  type Store,
+  storeClosed,
+} from "../flow/store.ts";
 import { deadline, isExpired } from "./expiry.ts";
-import { checkKey, checkPrefix, checkValue, compareKeys, isWithin, keyText } from "./key.ts";
+import { checkKey, checkPrefix, checkValue, compareKeys, isWithin, keyText } from "../flow/key.ts";
 import { Nudges } from "./nudges.ts";
 
 interface Kept extends Entry {

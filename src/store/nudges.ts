@@ -1,5 +1,5 @@
 import type { Key } from "../flow/store.ts";
-import { checkPrefix, isWithin, keyText } from "./key.ts";
+import { checkPrefix, isWithin, keyText } from "../flow/key.ts";
 
 /** Keys a slow reader is told one by one; beyond that it is told to look at everything. */
 const MOST_PENDING = 256;

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { TestClock } from "../core/clock.ts";
 import type { Entry, Key, Revision, Store } from "../flow/store.ts";
-import { LARGEST_VALUE, LONGEST_KEY } from "./key.ts";
-import { scoped } from "./scoped.ts";
+import { LARGEST_VALUE, LONGEST_KEY } from "../flow/key.ts";
+import { scoped } from "../flow/scoped.ts";
 
 export interface StoreTestOptions {
   /** Bytes of the longest key, where a prefix takes some away. */

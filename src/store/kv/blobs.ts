@@ -1,7 +1,7 @@
 import type { Clock } from "../../core/clock.ts";
 import type { Key } from "../../flow/store.ts";
 import { isExpired } from "../expiry.ts";
-import { keyText } from "../key.ts";
+import { keyText } from "../../flow/key.ts";
 import { type Blob, decodeHead, LARGEST_KV_VALUE } from "./head.ts";
 import { BLOBS, headKey, PARTS } from "./keys.ts";
 

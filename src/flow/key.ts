@@ -1,5 +1,5 @@
 import { FlowError } from "../core/errors.ts";
-import type { Key } from "../flow/store.ts";
+import type { Key } from "./store.ts";
 
 /** Bytes of a key that every driver can keep: its parts as UTF-8, one byte between two parts. */
 export const LONGEST_KEY = 1_000;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { TestClock } from "../core/clock.ts";
-import { MemoryStore } from "./memory.ts";
+import { MemoryStore } from "../store/memory.ts";
 import { scoped } from "./scoped.ts";
-import { testStore } from "./testing.ts";
+import { testStore } from "../store/testing.ts";
 
 const prefix = ["flow", "demo/reader"];
 testStore("scoped", ({ clock }) => scoped(new MemoryStore({ clock }), prefix), {

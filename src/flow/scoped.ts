@@ -1,5 +1,11 @@
-import type { Entry, Expiry, Key, Revision, Store } from "../flow/store.ts";
-import { storeClosed } from "./errors.ts";
+import {
+  type Entry,
+  type Expiry,
+  type Key,
+  type Revision,
+  type Store,
+  storeClosed,
+} from "./store.ts";
 import { checkKey } from "./key.ts";
 
 /**
