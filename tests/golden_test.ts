@@ -6,13 +6,17 @@ import assert from "node:assert/strict";
 import * as v from "valibot";
 import { loadConfig } from "../src/config/load.ts";
 import { FileResources } from "../src/config/resources.ts";
+import { EndpointApp } from "../src/app/endpoints.ts";
+import { systemClock } from "../src/core/clock.ts";
 import { FlowErrors, formatError } from "../src/core/errors.ts";
 import { listedEnv, wholeEnv } from "../src/flow/env.ts";
 import type { Flow } from "../src/flow/flow.ts";
-import { parseFlow } from "../src/flow/flow_file.ts";
-import { checkResources } from "../src/flow/resource_check.ts";
 import { Text } from "../src/flow/schema.ts";
 import { defineTask } from "../src/flow/task.ts";
+import { checkFlow } from "../src/reconcile/check_flow.ts";
+import { silentLog } from "../src/core/log.ts";
+import { TimerScheduler } from "../src/scheduler/timers.ts";
+import { createScriptEngines } from "../src/script/mod.ts";
 import { builtinTasks } from "../src/tasks/mod.ts";
 
 const golden = new URL("./golden/", import.meta.url).pathname;
@@ -29,6 +33,16 @@ const query = defineTask({
 
 const definitions = new Map([...builtinTasks, query].map((task) => [task.type, task]));
 const resources = new FileResources(`${golden}resources`);
+const services = {
+  scripts: createScriptEngines({
+    isolation: "process",
+    defaultLanguage: "js",
+    clock: systemClock,
+    log: silentLog,
+  }),
+  scheduler: new TimerScheduler({ clock: systemClock }),
+  endpoints: new EndpointApp(),
+};
 const variables: Record<string, string> = {
   BRACES: "{{event.data}}",
   NAME: "quick",
@@ -43,10 +57,8 @@ async function read(folder: string, name: string): Promise<Flow> {
   const get = (key: string) => variables[key];
   const env = name.includes("not_allowed") ? listedEnv(get, ["NAME"]) : wholeEnv(get);
   const identity = name.replace(/\.\w+$/, "");
-  const flow = await parseFlow({ identity, file: `flows/${name}`, text, definitions, env });
-  const findings = await checkResources(flow, resources);
-  if (findings.length > 0) throw new FlowErrors(findings);
-  return flow;
+  const file = `flows/${name}`;
+  return await checkFlow({ identity, file, text, definitions, env, resources, services });
 }
 
 /** The text of what `run` throws, the test's own folder left out. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import * as v from "valibot";
 import { TestClock } from "../src/core/clock.ts";
+import { silentLog } from "../src/core/log.ts";
 import type { Services } from "../src/flow/services.ts";
 import type { Data, FlowEvent } from "../src/flow/event.ts";
 import type { TaskDefinition, TaskExample } from "../src/flow/task.ts";
@@ -12,13 +13,20 @@ import {
   testContext,
   testEvent,
 } from "../src/flow/testing.ts";
+import { createScriptEngines } from "../src/script/mod.ts";
 import { MemoryStore } from "../src/store/memory.ts";
 import { builtinTasks } from "../src/tasks/mod.ts";
 
 /** The data that an example's events come out with. */
 async function outputOf(definition: TaskDefinition, example: TaskExample): Promise<unknown[]> {
   const clock = new TestClock(example.now);
-  const services: Partial<Services> = { clock, runtimeStore: new MemoryStore({ clock }) };
+  await using scripts = createScriptEngines({
+    isolation: "none",
+    defaultLanguage: "js",
+    clock,
+    log: silentLog,
+  });
+  const services: Partial<Services> = { clock, scripts, runtimeStore: new MemoryStore({ clock }) };
   const input = example.input ?? [];
   const given = { config: example.config, now: example.now, input, services };
   switch (definition.mode) {

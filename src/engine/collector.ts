@@ -1,6 +1,7 @@
 import type { FlowEvent } from "../flow/event.ts";
 import type { Collector, CollectorOutput, FlushReason, Held } from "../flow/task.ts";
 import { type Copy, type Delivery, NestedOrigin } from "./delivery.ts";
+import { Fifo } from "./fifo.ts";
 import type { Node } from "./graph.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { type Target, Waiters } from "./room.ts";
@@ -9,14 +10,21 @@ interface HeldCopy extends Held {
   readonly copy: Copy;
 }
 
+interface Batch {
+  readonly event: FlowEvent;
+  readonly delivery: Delivery;
+}
+
 /** Runs a task that keeps events and emits batches; keeps the accounts of what it holds. */
 export class CollectorNode implements Target {
   readonly #collector: Collector;
   readonly #held = new Map<Delivery, Set<HeldCopy>>();
   readonly #waiters = new Waiters();
-  /** Batches are in the order they were emitted. */
+  /** Batches keep the order in which they were emitted. */
   readonly #order = {};
-  #backlog = 0;
+  readonly #batches = new Fifo<Batch>();
+  /** One batch is being handed on; the next ones wait. */
+  #busy = false;
 
   constructor(
     readonly pipeline: Pipeline,
@@ -28,7 +36,7 @@ export class CollectorNode implements Target {
 
   /** A batch that nobody takes yet holds back what comes after it. */
   get full(): boolean {
-    return this.#backlog > 0;
+    return this.#busy;
   }
 
   room(): Promise<void> {
@@ -55,25 +63,34 @@ export class CollectorNode implements Target {
   }
 
   flush(reason: FlushReason): void {
-    if (this.#held.size > 0) this.#collector.flush(reason);
+    if (this.#held.size > 0) this.#ask(() => this.#collector.flush(reason));
   }
 
   completed(delivery: Delivery): void {
-    const held = this.#held.get(delivery);
-    if (held && this.#collector.completed) {
-      // Not from within `add`, whose bookkeeping is not finished yet.
-      queueMicrotask(() => {
-        const left = this.#held.get(delivery);
-        if (left) this.#collector.completed!([...left]);
-      });
-    }
+    if (!this.#collector.completed || this.#held.size === 0) return;
+    // Not from within `add`, whose bookkeeping is not finished yet.
+    queueMicrotask(() => {
+      const left = [...delivery.family()].flatMap((one) => [...this.#held.get(one) ?? []]);
+      if (left.length > 0) this.#ask(() => this.#collector.completed!(left));
+    });
   }
 
   purge(delivery: Delivery): void {
     for (const held of [...this.#held.get(delivery) ?? []]) {
       this.#forget(held);
-      this.#collector.drop(held);
+      this.#ask(() => this.#collector.drop(held));
       delivery.settle();
+    }
+    for (const batch of this.#batches.remove((one) => one.delivery === delivery)) {
+      batch.delivery.settle();
+    }
+  }
+
+  #ask(call: () => void): void {
+    try {
+      call();
+    } catch (cause) {
+      this.pipeline.broken(cause);
     }
   }
 
@@ -95,13 +112,24 @@ export class CollectorNode implements Target {
       this.#order,
       (expired) => this.pipeline.purge(expired),
     );
-    const accepted = this.pipeline.enter(this.pipeline.out(this.node), event, delivery);
-    if (!accepted) return delivery.settle();
-    this.#backlog++;
-    accepted.then(() => {
-      this.#backlog--;
+    this.#batches.push({ event, delivery });
+    if (!this.#busy) this.#handOn();
+  }
+
+  /** Hands batches on, one after another, as what comes behind has room. */
+  #handOn(): void {
+    this.#busy = true;
+    const out = this.pipeline.out(this.node);
+    for (let batch = this.#batches.shift(); batch; batch = this.#batches.shift()) {
+      const { event, delivery } = batch;
+      const accepted = this.pipeline.enter(out, event, delivery);
       delivery.settle();
-      if (this.#backlog === 0) this.#waiters.wake();
-    });
+      if (accepted) {
+        accepted.then(() => this.#handOn());
+        return;
+      }
+    }
+    this.#busy = false;
+    this.#waiters.wake();
   }
 }

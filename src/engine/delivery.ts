@@ -8,7 +8,8 @@ export interface Origin {
   ended(delivery: Delivery): void;
   /** Everything that is open waits in buffers, or no longer does. */
   waiting(delivery: Delivery, waiting: boolean): void;
-  broken(error: InternalError): void;
+  /** A defect, for the log. */
+  broken(cause: unknown): void;
 }
 
 /** Place of a copy among its siblings, one number per expansion it came through. */
@@ -45,15 +46,20 @@ export class Delivery implements Copy {
   after: Delivery | null = null;
 
   /** Batches and followed events that came out of this delivery, asked when it expires. */
-  #nested: Set<{ parentExpired(): void }> | null = null;
+  #nested: Set<NestedOrigin> | null = null;
   #controller: AbortController | null = null;
   #isWaiting = false;
 
-  /** @param order Deliveries with the same key keep their order in async stages. */
-  constructor(readonly origin: Origin, order?: object) {
+  /**
+   * @param order Deliveries with the same key keep their order in async stages.
+   * @param root The delivery whose own order this one is part of, where that is another.
+   */
+  constructor(readonly origin: Origin, order?: object, root?: Delivery) {
     this.order = order ?? this;
+    this.root = root ?? this;
   }
   readonly order: object;
+  readonly root: Delivery;
 
   /** One more copy is under way, for instance waiting for an async task. */
   hold(): void {
@@ -99,12 +105,18 @@ export class Delivery implements Copy {
     if (this.#nested) { for (const one of this.#nested) one.parentExpired(); }
   }
 
-  nest(child: { parentExpired(): void }): void {
+  nest(child: NestedOrigin): void {
     (this.#nested ??= new Set()).add(child);
   }
 
-  unnest(child: { parentExpired(): void }): void {
+  unnest(child: NestedOrigin): void {
     this.#nested?.delete(child);
+  }
+
+  /** This delivery and all that came out of it. */
+  *family(): Generator<Delivery> {
+    yield this;
+    if (this.#nested) { for (const one of this.#nested) yield* one.delivery.family(); }
   }
 
   #checkWaiting(): void {
@@ -127,16 +139,17 @@ export class NestedOrigin implements Origin {
 
   constructor(
     readonly members: readonly Copy[],
-    order: object | undefined,
+    order: object,
     readonly expireInside: (delivery: Delivery) => void,
-    readonly done: (outcome: Outcome) => void = () => {},
+    root?: Delivery,
+    readonly settled: ((outcome: Outcome) => void) | null = null,
   ) {
-    this.delivery = new Delivery(this, order);
+    this.delivery = new Delivery(this, order, root);
     for (const { delivery } of members) delivery.nest(this);
   }
 
   ended({ outcome }: Delivery): void {
-    this.done(outcome);
+    if (this.settled) tell(this, this.settled, outcome);
     for (const { delivery } of this.members) {
       delivery.unnest(this);
       if (!outcome.ok) delivery.fail(outcome.cause);
@@ -148,8 +161,8 @@ export class NestedOrigin implements Origin {
     for (const { delivery } of this.members) delivery.buffer(waiting ? 1 : -1);
   }
 
-  broken(error: InternalError): void {
-    this.members[0]?.delivery.origin.broken(error);
+  broken(cause: unknown): void {
+    this.members[0]?.delivery.origin.broken(cause);
   }
 
   parentExpired(): void {
@@ -158,5 +171,18 @@ export class NestedOrigin implements Origin {
     const outcome = last?.delivery.outcome;
     this.delivery.expire(outcome && !outcome.ok ? outcome.cause : undefined);
     this.expireInside(this.delivery);
+  }
+}
+
+/** Calls back into a task. What that throws is a defect of the task; the accounts go on. */
+export function tell(
+  origin: Pick<Origin, "broken">,
+  settled: (outcome: Outcome) => void,
+  outcome: Outcome,
+): void {
+  try {
+    settled(outcome);
+  } catch (cause) {
+    origin.broken(cause);
   }
 }

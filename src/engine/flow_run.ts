@@ -1,5 +1,5 @@
 import { sleep } from "../core/clock.ts";
-import { FlowError, toFlowError } from "../core/errors.ts";
+import { type FlowError, toFlowError } from "../core/errors.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { RetryPolicy } from "../flow/schema.ts";
 import type { SourceRun } from "../flow/task.ts";
@@ -110,11 +110,7 @@ export class FlowRun {
       sleep(this.options.services.clock, deadline, over.signal).then(() => false),
     ]);
     over.abort();
-    if (!inTime) {
-      const cause = new FlowError("delivery.stopped", "The flow stopped before this was done");
-      for (const intake of intakes) intake.expireAll(cause);
-    }
-    for (const intake of intakes) intake.close();
+    for (const intake of intakes) intake.end();
     await this.prepared.close();
     this.#setState("stopped");
     return inTime;

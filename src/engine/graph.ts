@@ -43,14 +43,6 @@ export function buildGraph(flow: Flow): Graph {
   }
   if (findings.length === 0) linkCatchAlls(nodes, findings);
   if (findings.length === 0) checkBuffers(nodes, findings);
-  if (nodes.length === 0) {
-    findings.push(
-      new FlowError("flow.empty", "The flow has no tasks", {
-        hint: "add a source such as generate or http_endpoint, and tasks behind it",
-        position: { file: flow.file, line: 1, column: 1 },
-      }),
-    );
-  }
   if (findings.length > 0) throw new FlowErrors(findings);
   return { nodes, sources: nodes.filter(isSource) };
 }
@@ -190,9 +182,11 @@ function findCircle(
   parent: Node,
   byName: ReadonlyMap<string, Node>,
 ): string[] | undefined {
+  const seen = new Set<Node>();
   const walk = (one: Node, path: string[]): string[] | undefined => {
     if (one === node) return [...path, one.task.name];
-    if (path.includes(one.task.name)) return undefined;
+    if (seen.has(one)) return undefined;
+    seen.add(one);
     for (const name of one.task.dependsOn ?? []) {
       const next = byName.get(name);
       const found = next && walk(next, [...path, one.task.name]);

@@ -1,4 +1,4 @@
-import { type InternalError, toFlowError } from "../core/errors.ts";
+import { toFlowError } from "../core/errors.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
@@ -18,7 +18,7 @@ import { CollectorNode } from "./collector.ts";
 import type { Copy, Delivery } from "./delivery.ts";
 import type { Graph, Node } from "./graph.ts";
 import { Pacer } from "./pacer.ts";
-import { roomIn, type Target } from "./room.ts";
+import { anyFull, roomIn, type Target } from "./room.ts";
 import { Stage } from "./stage.ts";
 
 /** A task made ready to run. */
@@ -43,6 +43,8 @@ interface Parked {
   readonly next: Emit;
   readonly targets: readonly Target[];
   index: number;
+  /** Whether it counts as a copy of its own, which it does once it had to wait. */
+  held: boolean;
 }
 
 export interface PipelineOptions {
@@ -91,7 +93,7 @@ export class Pipeline {
 
   /**
    * Runs one event through a segment. Answers with a promise while something behind has no room; the
-   * caller keeps its hold on the delivery until then, and brings nothing new.
+   * caller brings nothing new until then. It may let go of the delivery at once: what waits holds it.
    */
   enter(port: Port, event: FlowEvent, copy: Copy): void | Promise<void> {
     const outer = this.copy;
@@ -161,8 +163,11 @@ export class Pipeline {
     else for (const collector of this.collectors) collector.completed(delivery);
   }
 
-  broken(error: InternalError): void {
-    this.options.log.error("Internal error", { code: error.code, stack: error.stack });
+  /** A defect of the engine or of a task's callback: the accounts go on, and the log shows it. */
+  broken(cause: unknown): void {
+    const { code, message } = toFlowError(cause, "engine.callback_failed");
+    const stack = cause instanceof Error ? cause.stack : undefined;
+    this.options.log.error("Internal error", { code, error: message, stack });
   }
 
   #port(node: Node): Port {
@@ -210,33 +215,36 @@ export class Pipeline {
 
   #syncStep(node: Node, run: SyncRun, out: Port, count: { events: number }): Emit {
     const call = new SyncCall(this, node, out);
-    const next = out.emit;
+    const next = out.targets.length === 0 ? out.emit : this.#inTurn(call);
     return (event) => {
       count.events++;
       // A step can be entered again from within itself when a delivery ends and its source emits.
-      const outer = call.event;
+      const { event: outer, parkedBefore } = call;
       call.event = event;
+      call.parkedBefore = this.#parked === null ? 0 : this.#parked.length;
       try {
         run(event, next, call);
       } catch (cause) {
         this.fail(node, event, cause, 1);
       }
       call.event = outer;
+      call.parkedBefore = parkedBefore;
+    };
+  }
+
+  /** The `emit` of a step: what it emits after something that had to wait waits behind it. */
+  #inTurn(call: SyncCall): Emit {
+    const { emit } = call.out;
+    return (event) => {
+      if (this.#parked === null || this.#parked.length === call.parkedBefore) emit(event);
+      else this.#continue(expansionOf(call, this.copy, [event]));
     };
   }
 
   /** Emits the events one by one; parks the rest when something behind is full. */
-  expand(node: Node, out: Port, event: FlowEvent, events: Iterable<FlowEvent>): void {
-    this.copy.delivery.reply?.expanded(node);
-    this.#continue({
-      iterator: events[Symbol.iterator](),
-      event,
-      copy: this.copy,
-      node,
-      next: out.emit,
-      targets: out.targets,
-      index: 0,
-    });
+  expand(call: SyncCall, events: Iterable<FlowEvent>): void {
+    this.copy.delivery.reply?.expanded(call.node);
+    this.#continue(expansionOf(call, this.copy, events));
   }
 
   #continue(expansion: Parked): void {
@@ -245,10 +253,16 @@ export class Pipeline {
     const ordered = delivery.reply !== null;
     const outer = this.copy;
     for (;;) {
-      if (delivery.expired) break;
-      if ((this.#parked !== null) || targets.some((target) => target.full)) {
-        (this.#parked ??= []).push(expansion);
+      if (delivery.expired) {
+        close(iterator);
         break;
+      }
+      if (this.#parked !== null || anyFull(targets)) {
+        (this.#parked ??= []).push(expansion);
+        if (!expansion.held) delivery.hold();
+        expansion.held = true;
+        this.copy = outer;
+        return;
       }
       this.copy = copy;
       let step: IteratorResult<FlowEvent>;
@@ -264,6 +278,7 @@ export class Pipeline {
       next(step.value);
     }
     this.copy = outer;
+    if (expansion.held) delivery.settle();
   }
 
   async #unpark(parked: Parked[], targets: readonly Target[]): Promise<void> {
@@ -283,11 +298,13 @@ export class Pipeline {
 /** What a sync step sees of the engine. */
 class SyncCall implements Call {
   event!: FlowEvent;
+  /** Expansions that waited before this step was entered. */
+  parkedBefore = 0;
   readonly attempt = 1;
   constructor(readonly pipeline: Pipeline, readonly node: Node, readonly out: Port) {}
 
   expand(events: Iterable<FlowEvent>): void {
-    this.pipeline.expand(this.node, this.out, this.event, events);
+    this.pipeline.expand(this, events);
   }
 
   respond(reply: HttpReply): boolean {
@@ -299,11 +316,33 @@ class SyncCall implements Call {
   }
 }
 
+function expansionOf(call: SyncCall, copy: Copy, events: Iterable<FlowEvent>): Parked {
+  return {
+    iterator: events[Symbol.iterator](),
+    event: call.event,
+    copy,
+    node: call.node,
+    next: call.out.emit,
+    targets: call.out.targets,
+    index: 0,
+    held: false,
+  };
+}
+
 /** Answers the request behind a delivery; for a batch, the requests of all its members. */
 export function respondTo(delivery: Delivery, reply: HttpReply): boolean {
   if (delivery.reply) return delivery.reply.respond(reply);
   const members = "members" in delivery.origin ? delivery.origin.members as readonly Copy[] : [];
   return members.map((member) => respondTo(member.delivery, reply)).some((answered) => answered);
+}
+
+/** Lets an iterator that is not pulled to its end let go of what it holds. */
+function close(iterator: Iterator<FlowEvent>): void {
+  try {
+    iterator.return?.();
+  } catch {
+    // Its delivery has ended already.
+  }
 }
 
 function join(ports: readonly Port[]): Port {

@@ -5,10 +5,14 @@ export interface Target {
   room(): Promise<void>;
 }
 
+export function anyFull(targets: readonly Target[]): boolean {
+  for (const target of targets) if (target.full) return true;
+  return false;
+}
+
 /** Resolves once none of `targets` is full; `undefined` where that is so already. */
 export function roomIn(targets: readonly Target[]): Promise<void> | undefined {
-  for (const target of targets) if (target.full) return waitFor(targets);
-  return undefined;
+  return anyFull(targets) ? waitFor(targets) : undefined;
 }
 
 async function waitFor(targets: readonly Target[]): Promise<void> {

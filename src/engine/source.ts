@@ -1,9 +1,9 @@
 import { formatDuration } from "../core/duration.ts";
-import { FlowError, type InternalError } from "../core/errors.ts";
+import { FlowError } from "../core/errors.ts";
 import type { Timer } from "../core/clock.ts";
 import type { FlowEvent } from "../flow/event.ts";
 import type { EmitOptions, Outcome, Reply, SourceOutput } from "../flow/task.ts";
-import { Delivery, type Origin } from "./delivery.ts";
+import { Delivery, type Origin, tell } from "./delivery.ts";
 import { ackTimeoutOf, type Node, replyPath } from "./graph.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { ReplyCollector, type ReplyPlan } from "./reply.ts";
@@ -89,16 +89,12 @@ export class Intake implements SourceOutput, Origin {
     while (this.#open > 0) await this.#idle.wait();
   }
 
-  /** Takes nothing more and lets go of the timer; for when no delivery is open any more. */
-  close(): void {
+  /** Takes nothing more. What is still open has failed; its copies end where they are. */
+  end(): void {
     this.#closed = true;
+    for (let one = this.#first; one !== null; one = one.after) this.#expire(one, stopped());
     this.#timer?.clear();
     this.#timer = null;
-  }
-
-  /** Ends all open deliveries as failed; their copies end where they are. */
-  expireAll(cause: unknown): void {
-    for (let one = this.#first; one !== null; one = one.after) this.#expire(one, cause);
   }
 
   ended(delivery: Delivery): void {
@@ -117,8 +113,8 @@ export class Intake implements SourceOutput, Origin {
     this.#flushIfStuck();
   }
 
-  broken(error: InternalError): void {
-    this.pipeline.broken(error);
+  broken(cause: unknown): void {
+    this.pipeline.broken(cause);
   }
 
   #emit(
@@ -127,6 +123,7 @@ export class Intake implements SourceOutput, Origin {
     bytes: number,
     reply: ReplyCollector | null,
   ): void | Promise<void> {
+    if (this.#closed) return tell(this, settled, { ok: false, cause: stopped() });
     const delivery = new Delivery(this, this.#ordered ? this : undefined);
     delivery.bytes = bytes;
     delivery.reply = reply;
@@ -138,9 +135,8 @@ export class Intake implements SourceOutput, Origin {
     if (this.#timeout !== undefined) this.#watch(delivery, this.#timeout);
     const { pipeline } = this;
     const accepted = pipeline.enter(pipeline.out(this.node), event, delivery);
-    if (accepted) return accepted.then(() => (delivery.settle(), this.#next()));
     delivery.settle();
-    return this.#next();
+    return accepted ? accepted.then(() => this.#next()) : this.#next();
   }
 
   /** What to wait for before the next event. */
@@ -148,7 +144,9 @@ export class Intake implements SourceOutput, Origin {
     if (!this.#isFull(0)) return this.pipeline.pacer.pause();
     const room = this.#room.wait();
     this.#flushIfStuck();
-    return room;
+    // Tasks that never really wait make room without a turn of the event loop.
+    const pause = this.pipeline.pacer.pause();
+    return pause ? pause.then(() => room) : room;
   }
 
   /** One event larger than the whole window may pass alone. */
@@ -169,7 +167,7 @@ export class Intake implements SourceOutput, Origin {
   #answer(delivery: Delivery): void {
     const { outcome } = delivery;
     if (!outcome.ok) this.onFailure(this.node, outcome.cause);
-    delivery.settled!(outcome);
+    tell(this, delivery.settled!, outcome);
   }
 
   #watch(delivery: Delivery, timeout: number): void {
@@ -178,22 +176,23 @@ export class Intake implements SourceOutput, Origin {
     this.#timer ??= clock.after(timeout, () => this.#sweep());
   }
 
+  /** Keeps `#timer` until its end, so that what is emitted meanwhile starts no other. */
   #sweep(): void {
-    this.#timer = null;
     const { clock } = this.pipeline.options;
     const now = clock.monotonic();
-    let next = this.#first;
-    for (; next !== null && (next.expired || next.deadline <= now); next = next.after) {
-      this.#expire(next, timedOut(this.#timeout!));
+    for (let one = this.#first; one !== null && one.deadline <= now; one = one.after) {
+      this.#expire(one, timedOut(this.#timeout!));
     }
-    if (next) this.#timer = clock.after(next.deadline - now, () => this.#sweep());
+    let next = this.#first;
+    while (next?.expired) next = next.after;
+    this.#timer = next && clock.after(next.deadline - now, () => this.#sweep());
   }
 
   #expire(delivery: Delivery, cause: unknown): void {
     if (delivery.expired || delivery.open === 0) return;
     delivery.expire(cause);
-    this.#answer(delivery);
     this.pipeline.purge(delivery);
+    this.#answer(delivery);
   }
 
   #link(delivery: Delivery): void {
@@ -214,6 +213,10 @@ export class Intake implements SourceOutput, Origin {
 
 function bytesOf(event: FlowEvent): number {
   return event.data instanceof Uint8Array ? event.data.byteLength : 0;
+}
+
+function stopped(): FlowError {
+  return new FlowError("delivery.stopped", "The flow stopped before this was done");
 }
 
 function timedOut(timeout: number): FlowError {

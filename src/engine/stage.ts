@@ -1,16 +1,15 @@
 import type { Timer } from "../core/clock.ts";
-import { FlowError, InternalError } from "../core/errors.ts";
+import { InternalError } from "../core/errors.ts";
 import type { FlowEvent } from "../flow/event.ts";
 import {
   type AsyncRun,
   type Call,
   type HttpReply,
   Many,
-  type Outcome,
   type Output,
   Tracked,
 } from "../flow/task.ts";
-import { type Copy, type Delivery, NestedOrigin } from "./delivery.ts";
+import { type Copy, type Delivery, NestedOrigin, tell } from "./delivery.ts";
 import { Fifo } from "./fifo.ts";
 import type { Node } from "./graph.ts";
 import { type Pipeline, respondTo } from "./pipeline.ts";
@@ -73,6 +72,8 @@ export class Stage implements Target {
   /** Done, but something before them is not. */
   #waitingTurn = 0;
   #pumping = false;
+  /** Depth of calls into the task and into what comes behind; what is pushed meanwhile queues up. */
+  #inside = 0;
 
   constructor(
     readonly pipeline: Pipeline,
@@ -97,18 +98,26 @@ export class Stage implements Target {
     if (delivery.expired) return;
     delivery.hold();
     const slot = new Slot(event, copy);
-    if (this.#running < this.concurrency && this.#queue.length === 0 && this.#mayStart) {
+    if (this.#inside > 0 || this.#queue.length > 0) this.#queue.push(slot);
+    else if (this.#running >= this.concurrency || !this.#mayStart) this.#queue.push(slot);
+    else {
       this.#start(slot);
-    } else this.#queue.push(slot);
+      if (this.#queue.length > 0) this.#pump();
+    }
   }
 
   purge(delivery: Delivery): void {
     const ofDelivery = (slot: Slot) => slot.copy.delivery === delivery;
-    for (const slot of this.#queue.remove(ofDelivery)) slot.copy.delivery.settle();
-    for (const slot of [...this.#retrying].filter(ofDelivery)) {
+    // All of them first: what ends now may let others start.
+    const queued = this.#queue.remove(ofDelivery);
+    const retrying = [...this.#retrying].filter(ofDelivery);
+    this.#ready.remove(ofDelivery);
+    for (const slot of retrying) {
       slot.timer?.clear();
-      this.#ready.remove((one) => one === slot);
       this.#retrying.delete(slot);
+    }
+    for (const slot of queued) slot.copy.delivery.settle();
+    for (const slot of retrying) {
       this.#running++; // as `done` counts it off
       this.#done(slot);
     }
@@ -122,24 +131,29 @@ export class Stage implements Target {
 
   #start(slot: Slot): void {
     this.#running++;
-    const { delivery } = slot.copy;
-    if (this.#keepsOrder) {
-      const key = this.node.task.ordered ? this : delivery.order;
+    if (this.#keepsOrder && this.#lanes.size > 0) {
       // Without others before it, a slot that ends at once needs no lane.
-      slot.lane = this.#lanes.get(key) ?? null;
-      if (slot.lane) append(slot.lane, slot);
+      const lane = this.#lanes.get(this.#keyOf(slot));
+      if (lane) append(slot.lane = lane, slot);
     }
     this.#attempt(slot);
+  }
+
+  #keyOf(slot: Slot): object {
+    return this.node.task.ordered ? this : slot.copy.delivery.order;
   }
 
   #attempt(slot: Slot): void {
     slot.state = "running";
     let output: Output | Promise<Output>;
+    this.#inside++;
     try {
       output = this.run(slot.event, slot);
     } catch (cause) {
+      this.#inside--;
       return this.#failed(slot, cause);
     }
+    this.#inside--;
     if (output instanceof Promise) {
       this.#needLane(slot);
       output.then((result) => this.#succeeded(slot, result), (cause) => this.#failed(slot, cause));
@@ -147,11 +161,14 @@ export class Stage implements Target {
   }
 
   #needLane(slot: Slot): void {
-    if (!this.#keepsOrder || slot.lane) return;
-    const key = this.node.task.ordered ? this : slot.copy.delivery.order;
+    if (this.#keepsOrder && !slot.lane) append(slot.lane = this.#laneOf(slot), slot);
+  }
+
+  #laneOf(slot: Slot): Lane {
+    const key = this.#keyOf(slot);
     let lane = this.#lanes.get(key);
     if (!lane) this.#lanes.set(key, lane = { key, head: null, tail: null, busy: false });
-    append(slot.lane = lane, slot);
+    return lane;
   }
 
   #succeeded(slot: Slot, output: Output): void {
@@ -202,29 +219,28 @@ export class Stage implements Target {
   #handOn(slot: Slot): boolean {
     this.#waitingTurn--;
     this.#running++;
-    if (slot.lane) slot.lane.busy = true;
+    let { lane } = slot;
+    if (lane) lane.busy = true;
+    this.#inside++;
     const accepted = this.#release(slot);
-    if (accepted) {
-      // Who comes later must not overtake what is still to be handed on.
-      this.#needLane(slot);
-      const { lane } = slot;
-      if (lane) {
-        if (lane.head === slot) remove(lane, slot);
-        lane.busy = true;
-      }
-      accepted.then(() => {
-        this.#finish(slot);
-        if (lane) {
-          lane.busy = false;
-          this.#advance(lane);
-        }
-        this.#pump();
-      });
-      return false;
+    slot.copy.delivery.settle();
+    this.#inside--;
+    if (!accepted) {
+      this.#running--;
+      if (lane) lane.busy = false;
+      return true;
     }
-    if (slot.lane) slot.lane.busy = false;
-    this.#finish(slot);
-    return true;
+    // Who comes later must not overtake what is still to be handed on.
+    if (this.#keepsOrder) (lane ??= this.#laneOf(slot)).busy = true;
+    accepted.then(() => {
+      this.#running--;
+      if (lane) {
+        lane.busy = false;
+        this.#advance(lane);
+      }
+      this.#pump();
+    });
+    return false;
   }
 
   /** Releases, from the head, what nothing before it holds back. */
@@ -234,10 +250,10 @@ export class Stage implements Target {
     let slot = lane.head;
     while (slot !== null && !lane.busy) {
       if (slot.state === "retrying" && !this.node.task.ordered) {
-        (passed ??= new Set()).add(slot.copy.delivery);
+        (passed ??= new Set()).add(slot.copy.delivery.root);
       } else if (slot.state !== "done") {
         break;
-      } else if (!passed?.has(slot.copy.delivery)) {
+      } else if (!passed?.has(slot.copy.delivery.root)) {
         const next: Slot | null = slot.after;
         remove(lane, slot);
         if (!this.#handOn(slot)) return;
@@ -254,13 +270,8 @@ export class Stage implements Target {
     if (lane.head === null && !lane.busy) this.#lanes.delete(lane.key);
   }
 
-  #finish(slot: Slot): void {
-    this.#running--;
-    slot.copy.delivery.settle();
-  }
-
   #pump(): void {
-    if (this.#pumping) return;
+    if (this.#pumping || this.#inside > 0) return;
     this.#pumping = true;
     while (this.#running < this.concurrency && this.#ready.length > 0) {
       const slot = this.#ready.shift()!;
@@ -280,7 +291,11 @@ export class Stage implements Target {
   #release(slot: Slot): void | Promise<void> {
     const { pipeline, node } = this;
     const { copy, event, output } = slot;
-    if (copy.delivery.expired) return;
+    if (copy.delivery.expired) {
+      const { origin, outcome } = copy.delivery;
+      if (output instanceof Tracked) tell(origin, output.settled, outcome);
+      return;
+    }
     if (slot.failure) {
       return pipeline.failFrom(node, event, slot.failure.cause, slot.attempt, copy);
     }
@@ -292,24 +307,26 @@ export class Stage implements Target {
 
   #follow({ event, settled }: Tracked, copy: Copy): void | Promise<void> {
     const { pipeline } = this;
-    copy.delivery.hold();
-    const origin = new NestedOrigin(
+    const { delivery: parent } = copy;
+    parent.hold();
+    const { delivery } = new NestedOrigin(
       [copy],
-      copy.delivery.order === copy.delivery ? undefined : copy.delivery.order,
+      parent.order,
       (expired) => pipeline.purge(expired),
-      (outcome: Outcome) => settled(copy.delivery.expired ? EXPIRED : outcome),
+      parent.root,
+      (outcome) => settled(parent.expired ? parent.outcome : outcome),
     );
-    const { delivery } = origin;
-    delivery.reply = copy.delivery.reply;
+    delivery.reply = parent.reply;
     const accepted = pipeline.enter(pipeline.out(this.node), event, { delivery, path: copy.path });
-    if (!accepted) return delivery.settle();
-    return accepted.then(() => delivery.settle());
+    delivery.settle();
+    return accepted;
   }
 
   async #many(slot: Slot, { events, expansion }: Many): Promise<void> {
     const { pipeline, node } = this;
     const { copy } = slot;
     const out = pipeline.out(node);
+    copy.delivery.hold();
     if (expansion) copy.delivery.reply?.expanded(node);
     let index = 0;
     try {
@@ -325,13 +342,9 @@ export class Stage implements Target {
       // Outputs have left, so this attempt cannot be taken back.
       await pipeline.failFrom(node, slot.event, cause, slot.attempt, copy);
     }
+    copy.delivery.settle();
   }
 }
-
-const EXPIRED: Outcome = {
-  ok: false,
-  cause: new FlowError("delivery.timeout", "The delivery took too long"),
-};
 
 function append(lane: Lane, slot: Slot): void {
   slot.before = lane.tail;

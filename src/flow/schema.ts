@@ -82,16 +82,20 @@ export const TemplateText = v.pipe(
 );
 
 /** A number, or a template that gives one; `Field<number>` in code. */
-export const TemplateNumber = v.union([
-  v.pipe(v.number(), v.transform((value): Field<number> => constantField(value))),
-  v.pipe(v.string(), reading((text: string): Field<number> => textField(text, castNumber))),
-], "Expected a number or a template");
+export const TemplateNumber = v.pipe(
+  v.union([v.number(), v.string()], "Expected a number or a template"),
+  reading((value: number | string): Field<number> =>
+    typeof value === "number" ? constantField(value) : textField(value, castNumber)
+  ),
+);
 
 /** `true`, `false`, or a template that gives one of them; `Field<boolean>` in code. */
-export const TemplateBoolean = v.union([
-  v.pipe(v.boolean(), v.transform((value): Field<boolean> => constantField(value))),
-  v.pipe(v.string(), reading((text: string): Field<boolean> => textField(text, castBoolean))),
-], "Expected true, false or a template");
+export const TemplateBoolean = v.pipe(
+  v.union([v.boolean(), v.string()], "Expected true, false or a template"),
+  reading((value: boolean | string): Field<boolean> =>
+    typeof value === "boolean" ? constantField(value) : textField(value, castBoolean)
+  ),
+);
 
 /** Any JSON value whose texts may be templates; `Field<Json>` in code. */
 export const TemplateJson = v.pipe(AnyJson, reading((tree: Json): Field<Json> => jsonField(tree)));
@@ -99,11 +103,12 @@ export const TemplateJson = v.pipe(AnyJson, reading((tree: Json): Field<Json> =>
 /** Text by name, each a template; `Record<string, Field<string>>` in code. Numbers become text. */
 export const TemplateMap = v.record(
   v.string(),
-  v.union([
-    TemplateText,
-    v.pipe(v.number(), v.transform((value): Field<string> => constantField(String(value)))),
-    v.pipe(v.boolean(), v.transform((value): Field<string> => constantField(String(value)))),
-  ], "Expected text"),
+  v.pipe(
+    v.union([v.string(), v.number(), v.boolean()], "Expected text"),
+    reading((value: string | number | boolean): Field<string> =>
+      typeof value === "string" ? textField(value, castText) : constantField(String(value))
+    ),
+  ),
 );
 
 /** What keeps a task's attempts apart; `max_attempts: null` means without end. */

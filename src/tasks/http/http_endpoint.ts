@@ -50,7 +50,9 @@ const Config = v.strictObject({
     v.description("Longest body to accept, 10 MiB when left out; longer ones are answered 413."),
   ),
   stream: v.pipe(
-    v.optional(v.pipe(v.boolean(), v.check((on) => !on, "not available in this version"))),
+    v.optional(
+      v.pipe(v.boolean(), v.check((on) => !on, '"stream" is not available in this version')),
+    ),
     v.description("Not available in this version."),
   ),
 });

@@ -383,7 +383,7 @@ Deno.test("an endpoint's path is plain text with whole params", () => {
 });
 
 Deno.test("streaming answers are refused by name", () => {
-  assert.deepEqual(findings({ stream: true }), ["not available in this version"]);
+  assert.deepEqual(findings({ stream: true }), ['"stream" is not available in this version']);
   assert.deepEqual(findings({ stream: false }), []);
 });
 
