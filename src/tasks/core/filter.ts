@@ -1,10 +1,11 @@
 import * as v from "valibot";
 import { FlowError, FlowErrors } from "../../core/errors.ts";
 import { eventView, type FlowEvent } from "../../flow/event.ts";
-import { ResourceRef } from "../../flow/resource.ts";
+import type { ResourceRef } from "../../flow/resource.ts";
 import { TemplateBoolean, Text } from "../../flow/schema.ts";
-import type { ScriptLanguage, ScriptResult, ScriptSource } from "../../flow/script.ts";
+import type { ScriptResult, ScriptSource } from "../../flow/script.ts";
 import { type CheckContext, defineTask, type TaskContext } from "../../flow/task.ts";
+import { hostOf, languageOf, placed } from "./script_host.ts";
 import { kindOf } from "./values.ts";
 
 const Config = v.strictObject({
@@ -82,14 +83,9 @@ export const filter = defineTask({
         },
       };
     }
-    const { services, log, defer } = context;
+    const { services, defer } = context;
     const { source, locate } = await sourceOf(context, script);
-    const compiled = await services.scripts.compile(source, {
-      cache: services.runtimeStore,
-      resource: (key) => readResource(context, key),
-      epoch: 0,
-      print: (level, text) => log[level](text),
-    }).catch((cause) => {
+    const compiled = await services.scripts.compile(source, hostOf(context)).catch((cause) => {
       throw locate(cause);
     });
     defer(async () => await compiled[Symbol.asyncDispose]());
@@ -126,35 +122,13 @@ async function sourceOf(
 ): Promise<{ source: ScriptSource; locate(cause: unknown): FlowError }> {
   const { config, services, flow, name } = context;
   const text = await context.text(script);
-  const file = script instanceof ResourceRef ? script.key : null;
-  const extension = /\.(js|ts|rhai)$/.exec(file ?? "")?.[1] as ScriptLanguage | undefined;
-  const language = extension ?? config.engine ?? services.scripts.defaultLanguage;
+  const language = languageOf(script, config.engine, services.scripts);
   const isExpression = language !== "rhai" && !/\breturn\b/.test(text);
   // The line break ends a comment behind the expression.
   const code = isExpression ? `${WRAP}${text.replace(/[;\s]+$/, "")}\n)` : text;
   return {
     source: { code, language, flow, task: name },
-    locate(cause) {
-      if (!(cause instanceof FlowError)) throw cause;
-      const { line, column } = cause.position ?? { line: 1, column: 1 };
-      const shift = isExpression && line === 1 && cause.position ? WRAP.length : 0;
-      const ownColumn = Math.max(1, column - shift);
-      return new FlowError(cause.code, cause.message, {
-        hint: cause.hint,
-        cause: cause.cause,
-        position: file === null
-          ? context.locate(["script"], line, ownColumn)
-          : { file, line, column: ownColumn },
-      });
-    },
+    locate: (cause) =>
+      placed(cause, script, "script", context.locate, isExpression ? WRAP.length : 0),
   };
-}
-
-async function readResource({ services }: TaskContext<Config>, key: string) {
-  try {
-    return new TextDecoder().decode((await services.resources.read(key)).bytes);
-  } catch (cause) {
-    if (cause instanceof FlowError && cause.code === "resource.missing") return null;
-    throw cause;
-  }
 }

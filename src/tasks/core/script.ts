@@ -1,5 +1,4 @@
 import * as v from "valibot";
-import { FlowError } from "../../core/errors.ts";
 import {
   derive,
   eventView,
@@ -8,24 +7,10 @@ import {
   type Json,
   jsonView,
 } from "../../flow/event.ts";
-import { ResourceRef } from "../../flow/resource.ts";
 import { ByteSize, Count, Duration, Text } from "../../flow/schema.ts";
-import type {
-  ScriptEngines,
-  ScriptEvent,
-  ScriptHost,
-  ScriptLanguage,
-  ScriptResult,
-  ScriptSource,
-} from "../../flow/script.ts";
-import type { Entry, Key, Store } from "../../flow/store.ts";
-import {
-  type AsyncRun,
-  defineTask,
-  Many,
-  type SyncRun,
-  type TaskContext,
-} from "../../flow/task.ts";
+import type { ScriptEngines, ScriptEvent, ScriptResult, ScriptSource } from "../../flow/script.ts";
+import { type AsyncRun, defineTask, Many, type SyncRun } from "../../flow/task.ts";
+import { hostOf, languageOf, placed } from "./script_host.ts";
 
 const Limits = v.strictObject({
   timeout: v.optional(v.pipe(Duration, v.description("Time one event may take, such as `1s`."))),
@@ -49,7 +34,10 @@ const Config = v.strictObject({
     Text,
     v.description("Body of a function of `event` and `ctx`, inline or `{ resource: key }`."),
   ),
-  limits: v.optional(Limits, {}),
+  limits: v.optional(
+    v.pipe(Limits, v.description("What one event may use; left out, those of config.yaml.")),
+    {},
+  ),
   sandbox: v.optional(v.pipe(
     v.unknown(),
     v.check(
@@ -93,7 +81,7 @@ export const script = defineTask({
     try {
       services.scripts.check(sourceOf(config, code, { name, flow, scripts: services.scripts }));
     } catch (cause) {
-      throw placed(cause, config, locate);
+      throw placed(cause, config.code, "code", locate);
     }
   },
   async create(context) {
@@ -101,7 +89,7 @@ export const script = defineTask({
     const code = await text(config.code);
     const source = sourceOf(config, code, { name, flow, scripts: services.scripts });
     const compiled = await services.scripts.compile(source, hostOf(context)).catch((cause) => {
-      throw placed(cause, config, locate);
+      throw placed(cause, config.code, "code", locate);
     });
     defer(async () => await compiled[Symbol.asyncDispose]());
 
@@ -129,26 +117,8 @@ function sourceOf(
   { name, flow, scripts }: { name: string; flow: string; scripts: ScriptEngines },
 ): ScriptSource {
   const { timeout, memory, output } = limits;
-  const extension = field instanceof ResourceRef
-    ? /\.(js|ts|rhai)$/.exec(field.key)?.[1]
-    : undefined;
-  const language = (extension ?? engine ?? scripts.defaultLanguage) as ScriptLanguage;
+  const language = languageOf(field, engine, scripts);
   return { code, language, flow, task: name, limits: { timeout, memory, output } };
-}
-
-/** An error inside the code as one inside the file that holds it. */
-function placed(
-  cause: unknown,
-  { code }: Config,
-  locate: TaskContext<Config>["locate"],
-): unknown {
-  if (!(cause instanceof FlowError)) return cause;
-  const { position, hint, message } = cause;
-  // The engine's own position has no file, so the error is made anew with one that has.
-  const at = code instanceof ResourceRef
-    ? { file: code.key, line: position?.line ?? 1, column: position?.column ?? 1 }
-    : locate(["code"], position?.line, position?.column);
-  return new FlowError(cause.code, message, { hint, cause: cause.cause, position: at });
 }
 
 type Given = { readonly value: Json } | { readonly event: ScriptEvent };
@@ -179,46 +149,4 @@ function* eventsOf(
 function metaOf(meta: FlowEvent["meta"] | undefined, { meta: before }: FlowEvent) {
   if (meta === undefined || before.correlation_id === undefined) return meta;
   return { ...meta, correlation_id: before.correlation_id };
-}
-
-function hostOf({ services, flow, log }: TaskContext<Config>): ScriptHost {
-  return {
-    cache: below(services.runtimeStore, ["flow", flow, "script"]),
-    async resource(key) {
-      try {
-        return new TextDecoder().decode((await services.resources.read(key)).bytes);
-      } catch (cause) {
-        if (cause instanceof FlowError && cause.code === "resource.missing") return null;
-        throw cause;
-      }
-    },
-    // Scripts read it for their own fencing; single nodes have none.
-    epoch: 0,
-    print: (level, text) => log[level](text),
-  };
-}
-
-/** A store in which every key starts with `prefix`. It is lent: closing it closes nothing. */
-function below(store: Store, prefix: Key): Store {
-  const full = (key: Key) => [...prefix, ...key];
-  const short = (entry: Entry): Entry => ({ ...entry, key: entry.key.slice(prefix.length) });
-  return {
-    async get(key) {
-      const entry = await store.get(full(key));
-      return entry && short(entry);
-    },
-    put: (key, value, expiry) => store.put(full(key), value, expiry),
-    create: (key, value, expiry) => store.create(full(key), value, expiry),
-    update: (key, value, seen, expiry) => store.update(full(key), value, seen, expiry),
-    delete: (key, seen) => store.delete(full(key), seen),
-    async *list(key) {
-      for await (const entry of store.list(full(key))) yield short(entry);
-    },
-    async *watch(key, signal) {
-      for await (const changed of store.watch(full(key), signal)) {
-        yield changed && changed.slice(prefix.length);
-      }
-    },
-    async [Symbol.asyncDispose]() {},
-  };
 }

@@ -1,0 +1,109 @@
+import type { Clock } from "../core/clock.ts";
+import { FlowError } from "../core/errors.ts";
+import type { Log } from "../core/log.ts";
+import type {
+  Script,
+  ScriptEngines,
+  ScriptHost,
+  ScriptLanguage,
+  ScriptLimits,
+  ScriptSource,
+} from "../flow/script.ts";
+import type { Pool } from "./js/pool.ts";
+import type { ChildCommand } from "./js/process.ts";
+import { prepare } from "./js/source.ts";
+
+export type { ChildCommand } from "./js/process.ts";
+
+export const DEFAULT_LIMITS: ScriptLimits = {
+  timeout: 5_000,
+  memory: 128 * 1024 * 1024,
+  output: 16 * 1024 * 1024,
+};
+
+export interface ScriptEngineOptions {
+  /** `process`: in children without any permission. `none`: in this isolate, without a cage. */
+  readonly isolation: "process" | "none";
+  readonly defaultLanguage: ScriptLanguage;
+  /** Children at most; cores less one when left out. */
+  readonly children?: number;
+  readonly limits?: Partial<ScriptLimits>;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** How to start a child; this binary running `js/child.ts` when left out. */
+  readonly command?: ChildCommand;
+}
+
+/** Engines for all flows of this process. No child runs before a caged script does. */
+export function createScriptEngines(
+  options: ScriptEngineOptions,
+): ScriptEngines & AsyncDisposable {
+  return new Engines(options);
+}
+
+class Engines implements ScriptEngines, AsyncDisposable {
+  readonly #options: ScriptEngineOptions;
+  /** By heap size, which is a property of the process: scripts that want another get other children. */
+  readonly #pools = new Map<number, Promise<Pool>>();
+
+  constructor(options: ScriptEngineOptions) {
+    this.#options = options;
+  }
+
+  get defaultLanguage(): ScriptLanguage {
+    return this.#options.defaultLanguage;
+  }
+
+  check(source: ScriptSource): void {
+    prepareFor(source);
+  }
+
+  async compile(source: ScriptSource, host: ScriptHost): Promise<Script> {
+    const prepared = prepareFor(source);
+    const { isolation, clock } = this.#options;
+    const limits = { ...DEFAULT_LIMITS, ...this.#options.limits, ...given(source.limits) };
+    // Flows without scripts must not pay for engines at start-up, nor one isolation for the other.
+    if (isolation === "none") {
+      const { compilePlain } = await import("./js/plain.ts");
+      return compilePlain(prepared, source, host, { clock, timeout: limits.timeout });
+    }
+    const { compileCaged } = await import("./js/caged.ts");
+    return compileCaged(await this.#pool(limits.memory), prepared, source, host, limits);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const pools = await Promise.all(this.#pools.values());
+    await Promise.all(pools.map((pool) => pool[Symbol.asyncDispose]()));
+  }
+
+  #pool(memory: number): Promise<Pool> {
+    let pool = this.#pools.get(memory);
+    if (!pool) this.#pools.set(memory, pool = this.#openPool(memory));
+    return pool;
+  }
+
+  async #openPool(memory: number): Promise<Pool> {
+    const { Pool } = await import("./js/pool.ts");
+    const { defaultCommand } = await import("./js/process.ts");
+    const { clock, log, command = defaultCommand() } = this.#options;
+    const children = this.#options.children ?? Math.max(1, navigator.hardwareConcurrency - 1);
+    return new Pool({ command, children, memory, clock, log });
+  }
+}
+
+/** @throws {FlowError} `script.engine_unavailable`, `script.syntax`, `script.no_return` */
+function prepareFor(source: ScriptSource) {
+  if (source.language === "rhai") {
+    throw new FlowError(
+      "script.engine_unavailable",
+      "engine rhai is not available in this version",
+      { hint: 'write the script as JavaScript or TypeScript: "engine: js" or "engine: ts"' },
+    );
+  }
+  return prepare(source);
+}
+
+/** Limits left out must not hide the defaults. */
+function given(limits: Partial<ScriptLimits> = {}): Partial<ScriptLimits> {
+  return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined));
+}

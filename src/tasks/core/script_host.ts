@@ -1,0 +1,61 @@
+import { FlowError } from "../../core/errors.ts";
+import { ResourceRef } from "../../flow/resource.ts";
+import { scoped } from "../../flow/scoped.ts";
+import type { ScriptEngines, ScriptHost, ScriptLanguage } from "../../flow/script.ts";
+import type { TaskContext } from "../../flow/task.ts";
+
+/** What scripts of a task can reach: their own flow's part of the store, resources, the log. */
+export function hostOf({ services, flow, log }: TaskContext<unknown>): ScriptHost {
+  return {
+    cache: scoped(services.runtimeStore, ["flow", flow, "script"]),
+    async resource(key) {
+      try {
+        return new TextDecoder().decode((await services.resources.read(key)).bytes);
+      } catch (cause) {
+        if (cause instanceof FlowError && cause.code === "resource.missing") return null;
+        throw cause;
+      }
+    },
+    // Scripts read it for their own fencing; single nodes have none.
+    epoch: 0,
+    print: (level, text) => log[level](text),
+  };
+}
+
+/** A resource's extension decides, then the task, then config.yaml. */
+export function languageOf(
+  code: string | ResourceRef,
+  engine: ScriptLanguage | undefined,
+  scripts: Pick<ScriptEngines, "defaultLanguage">,
+): ScriptLanguage {
+  const extension = code instanceof ResourceRef
+    ? /\.(js|ts|rhai)$/.exec(code.key)?.[1] as ScriptLanguage | undefined
+    : undefined;
+  return extension ?? engine ?? scripts.defaultLanguage;
+}
+
+/**
+ * An error inside the code as one inside the file that holds it.
+ *
+ * @param field Name of the task's field with the code.
+ * @param shift Columns that were put in front of the first line.
+ */
+export function placed(
+  cause: unknown,
+  code: string | ResourceRef,
+  field: string,
+  locate: TaskContext<unknown>["locate"],
+  shift = 0,
+): FlowError {
+  if (!(cause instanceof FlowError)) throw cause;
+  const { line, column } = cause.position ?? { line: 1, column: 1 };
+  const own = Math.max(1, line === 1 && cause.position ? column - shift : column);
+  // The engine's own position has no file, so the error is made anew with one that has.
+  return new FlowError(cause.code, cause.message, {
+    hint: cause.hint,
+    cause: cause.cause,
+    position: code instanceof ResourceRef
+      ? { file: code.key, line, column: own }
+      : locate([field], line, own),
+  });
+}
