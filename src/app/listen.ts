@@ -71,7 +71,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       server = Deno.serve({ port, hostname, ...common }, handler);
     } else {
       await removeStaleSocket(path);
-      server = servePrivately(() => Deno.serve({ path, ...common }, handler));
+      server = servePrivately(path, () => Deno.serve({ path, ...common }, handler));
     }
   } catch (cause) {
     throw cannotListen(options, cause);
@@ -102,9 +102,17 @@ async function atMost(clock: Clock, ms: number, work: Promise<unknown>): Promise
   enough.abort();
 }
 
-/** The socket is made without access for others; binding is synchronous, so nothing else sees it. */
-function servePrivately<T>(serve: () => T): T {
+/**
+ * Only the owner may use the socket. It is made that way where we may set the umask; else its rights are
+ * taken away right after, before the event loop has a turn.
+ */
+function servePrivately<T>(path: string, serve: () => T): T {
   if (Deno.build.os === "windows") return serve();
+  if (Deno.permissions.querySync({ name: "sys", kind: "umask" }).state !== "granted") {
+    const server = serve();
+    Deno.chmodSync(path, 0o600);
+    return server;
+  }
   const before = Deno.umask(0o177);
   try {
     return serve();

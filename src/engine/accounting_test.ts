@@ -26,8 +26,8 @@ import { entry, HandSource, startFlow, sync, waits } from "./testing.ts";
 // every event. What a task does depends on the event's lineage only, never on time, so that the oracle
 // needs to see no more of a run than which events left a collector together.
 
-const SEED = Number(Deno.env.get('SEED') ?? 20_260_101);
-const RUNS = Number(Deno.env.get("RUNS") ?? 1_500);
+const SEED = 20_260_101;
+const RUNS = 2_000;
 const RETRY = { max_attempts: 3, initial_backoff: 10, max_backoff: 50 };
 
 interface SourceSpec {
@@ -178,7 +178,9 @@ class World {
     );
     this.#addSource(0);
     spec.tasks.forEach((task, index) => {
-      if (index === spec.secondSourceAt % spec.tasks.length && spec.sources.length > 1) this.#addSource(1);
+      if (index === spec.secondSourceAt % spec.tasks.length && spec.sources.length > 1) {
+        this.#addSource(1);
+      }
       this.#addTask(task, index);
     });
   }
@@ -210,7 +212,9 @@ class World {
     if (when === "error") {
       parents = parents?.filter((one) => !isSource(one));
       if (!this.tasks.some((one) => !isSource(one) && one.when !== "error")) when = "success";
-      else if (parents?.length === 0) parents = this.tasks.filter((one) => !isSource(one)).slice(-1);
+      else if (parents?.length === 0) {
+        parents = this.tasks.filter((one) => !isSource(one)).slice(-1);
+      }
     }
     const options = {
       when,
@@ -273,7 +277,9 @@ class World {
     if (ids.every((id) => this.#expired.has(id))) {
       this.wrong.push(`${task} begins with ${keyOf(lineage)}, which has expired`);
     }
-    if (attempt > 1) return;
+    // What a handler fails may have come to it in several ways, which look the same from here on.
+    const handler = this.tasks.find(({ name }) => name === /!(\w+)/.exec(group)?.[1]);
+    if (attempt > 1 || (handler && handler.when !== "success")) return;
     this.#inOrder(`${task}|${group}|${order[0]}`, order);
     if (this.#keepsOrder(group)) this.#inOrder(`${task}|${group}`, order);
   }
@@ -365,7 +371,9 @@ class World {
         };
         this.tracked.push(tracked);
         return new Tracked(next, (outcome) => {
-          if (tracked.outcome) this.wrong.push(`${keyOf(tracked.lineage)} heard of its event twice`);
+          if (tracked.outcome) {
+            this.wrong.push(`${keyOf(tracked.lineage)} heard of its event twice`);
+          }
           tracked.outcome = outcome;
         });
       };
@@ -582,8 +590,10 @@ class Oracle {
       case "flaky":
         return act.failures < RETRY.max_attempts ? pass() : this.#failed(node, lineage);
       case "many": {
-        const all = Array.from({ length: act.count }, (_, index) =>
-          this.afterwards(name, child(lineage, name, index, true)));
+        const all = Array.from(
+          { length: act.count },
+          (_, index) => this.afterwards(name, child(lineage, name, index, true)),
+        );
         return all.every(Boolean) && (!act.fails || this.#failed(node, lineage));
       }
     }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { settle, systemClock, TestClock } from "../core/clock.ts";
+import { settle, systemClock } from "../core/clock.ts";
 import { FlowError } from "../core/errors.ts";
 import { type Log, silentLog } from "../core/log.ts";
 import { derive, type FlowEvent, jsonView } from "../flow/event.ts";
@@ -150,8 +150,11 @@ Deno.test("a source that emits again when its delivery expires leaves no timer b
   const source = new HandSource();
   const { run, clock } = await startFlow([
     source.task("in", { ackTimeout: 100 }),
-    waits("never", (_, { signal }) =>
-      new Promise((_, reject) => signal.addEventListener("abort", () => reject(transient())))),
+    waits(
+      "never",
+      (_, { signal }) =>
+        new Promise((_, reject) => signal.addEventListener("abort", () => reject(transient()))),
+    ),
   ]);
   const outcomes: number[] = [];
   let left = 6;
@@ -336,7 +339,7 @@ Deno.test("a window of one over tasks that never really wait gives the event loo
   const { run } = await startFlow([
     source.task("in", { maxInFlight: 1 }),
     waits("quick", (event) => Promise.resolve(event)),
-  ], { clock: systemClock as TestClock });
+  ], { clock: systemClock });
   let turns = 0;
   let over = false;
   const count = () => {
@@ -392,7 +395,10 @@ Deno.test("stop ends retries, parked expansions and what waits for its turn", as
     waits("flaky", (event) => {
       if (event.data === 1) throw transient();
       return event.data === 0 ? slow.run(event) : event;
-    }, { concurrency: 2, retry: { max_attempts: null, initial_backoff: 60_000, max_backoff: 60_000 } }),
+    }, {
+      concurrency: 2,
+      retry: { max_attempts: null, initial_backoff: 60_000, max_backoff: 60_000 },
+    }),
     pass("end"),
   ]);
   source.output.emit(testEvent(1), (outcome) => outcomes.push(outcome));
@@ -427,7 +433,7 @@ Deno.test("two stages in a row that are both full hand everything on in order", 
     // The second stage is far slower than the first.
     for (const one of first.waiting.splice(0)) one.resolve(one.event);
     await settle(1);
-    if (round % 3 === 0) for (const one of second.waiting.splice(0)) one.resolve(one.event);
+    if (round % 3 === 0) { for (const one of second.waiting.splice(0)) one.resolve(one.event); }
     await settle(1);
   }
   await feeding;
@@ -522,15 +528,16 @@ Deno.test("long chains of tasks that answer at once do not run out of stack", as
     chain(200, (name) => waits(name, (event) => new Tracked(event, () => {}))),
     chain(200, (name) => waits(name, (event) => Promise.resolve(event))),
     chain(100, (name) => batches(name, 1)),
-    chain(200, (name) =>
-      sync(name, (event, _, call) => call.expand([event]))),
+    chain(200, (name) => sync(name, (event, _, call) => call.expand([event]))),
   ];
   for (const tasks of shapes) {
     const source = new HandSource();
     const end = keeps();
     const { log, errors } = errorLog();
     const { run } = await startFlow([source.task(), ...tasks, end.task], { log });
-    for (let n = 0; n < 3; n++) assert.deepEqual(await source.output.deliver(testEvent(n)), { ok: true });
+    for (let n = 0; n < 3; n++) {
+      assert.deepEqual(await source.output.deliver(testEvent(n)), { ok: true });
+    }
     assert.equal(end.got.length, 3);
     assert.equal(run.health().open, 0);
     assert.deepEqual(errors, []);
@@ -553,5 +560,28 @@ Deno.test("a failed event runs through a long chain of handlers", async () => {
   ]);
   const outcome = await source.output.deliver(testEvent(1));
   assert.equal(!outcome.ok && (outcome.cause as FlowError).message, "h99 is broken");
+  await run.stop(0);
+});
+
+Deno.test("what a collector refuses may be expanded into a full stage", async () => {
+  const source = new HandSource();
+  const slow = gate<null>();
+  const { run } = await startFlow([
+    source.task(),
+    collects("picky", () => ({
+      add() {
+        throw new FlowError("event.invalid", "no");
+      },
+      drop() {},
+      flush() {},
+    })),
+    expands(10, "many", { when: "error" }),
+    waits("slow", slow.run, { concurrency: 1, dependsOn: ["many"] }),
+  ]);
+  const outcome = source.output.deliver(testEvent(1));
+  await settle();
+  assert.equal(slow.waiting.length, 1);
+  await slow.open(() => null);
+  assert.ok((await outcome).ok);
   await run.stop(0);
 });

@@ -199,7 +199,8 @@ export class Pipeline {
           count.events++;
           collector.push(event, this.copy);
         },
-        targets: [collector],
+        // An event that it refuses goes to the handlers at once.
+        targets: unique([collector, ...this.#handlers.get(node)!.targets]),
       };
     }
     return { emit: () => {}, targets: [] };
@@ -283,7 +284,7 @@ export class Pipeline {
 
   async #unpark(parked: Parked[], targets: readonly Target[]): Promise<void> {
     while (parked.length > 0) {
-      await roomIn(targets);
+      await roomIn(parked[0]!.targets);
       await this.pacer.pause();
       // What this one parks now comes before the rest: inner expansions end before outer ones go on.
       this.#parked = null;

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { TestClock } from "../core/clock.ts";
+import { type Clock, TestClock } from "../core/clock.ts";
 import { type Log, silentLog } from "../core/log.ts";
 import { seededRandom } from "../core/random.ts";
 import type { Flow, TaskEntry } from "../flow/flow.ts";
@@ -87,12 +87,12 @@ export function flowOf(tasks: readonly TaskEntry[]): Flow {
   };
 }
 
-/** Starts a flow of test tasks on a test clock. */
-export async function startFlow(
+/** Starts a flow of test tasks, on a test clock unless told. */
+export async function startFlow<C extends Clock = TestClock>(
   tasks: readonly TaskEntry[],
-  options: { clock?: TestClock; log?: Log; retry?: Partial<typeof DEFAULT_RETRY> } = {},
-): Promise<{ run: FlowRun; clock: TestClock }> {
-  const clock = options.clock ?? new TestClock();
+  options: { clock?: C; log?: Log; retry?: Partial<typeof DEFAULT_RETRY> } = {},
+): Promise<{ run: FlowRun; clock: C }> {
+  const clock = options.clock ?? new TestClock() as Clock as C;
   const run = await FlowRun.prepare(flowOf(tasks), {
     services: testServices({ clock, random: seededRandom(7) }),
     log: options.log ?? silentLog,

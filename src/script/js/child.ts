@@ -27,6 +27,9 @@ function takePlatform() {
   const names = ["run", "read", "write", "net", "env", "sys", "ffi", "import"] as const;
   for (const name of names) permissions.revokeSync({ name });
   const { setImmediate, performance, Worker, addEventListener } = globalThis;
+  // Ctrl-C reaches the whole process group, but it is the parent that decides when scripts end.
+  const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
+  for (const signal of signals) Deno.addSignalListener(signal, () => {});
   // A rejected promise nobody waits for is the script's business and must not end the child.
   addEventListener("unhandledrejection", (event) => event.preventDefault());
   return { stdin, stdout, exit, setImmediate, performance, Worker };
