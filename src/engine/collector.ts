@@ -3,7 +3,7 @@ import type { Collector, CollectorOutput, FlushReason, Held } from "../flow/task
 import { type Copy, type Delivery, NestedOrigin } from "./delivery.ts";
 import { Fifo } from "./fifo.ts";
 import type { Node } from "./graph.ts";
-import type { Pipeline } from "./pipeline.ts";
+import type { Pipeline, Port } from "./pipeline.ts";
 import { type Target, Waiters } from "./room.ts";
 
 interface HeldCopy extends Held {
@@ -18,6 +18,7 @@ interface Batch {
 /** Runs a task that keeps events and emits batches; keeps the accounts of what it holds. */
 export class CollectorNode implements Target {
   readonly #collector: Collector;
+  readonly #out: Port;
   readonly #held = new Map<Delivery, Set<HeldCopy>>();
   readonly #waiters = new Waiters();
   /** Batches keep the order in which they were emitted. */
@@ -31,6 +32,7 @@ export class CollectorNode implements Target {
     readonly node: Node,
     make: (output: CollectorOutput) => Collector,
   ) {
+    this.#out = pipeline.out(node);
     this.#collector = make({ emit: (event, members) => this.#emit(event, members) });
   }
 
@@ -119,10 +121,9 @@ export class CollectorNode implements Target {
   /** Hands batches on, one after another, as what comes behind has room. */
   #handOn(): void {
     this.#busy = true;
-    const out = this.pipeline.out(this.node);
     for (let batch = this.#batches.shift(); batch; batch = this.#batches.shift()) {
       const { event, delivery } = batch;
-      const accepted = this.pipeline.enter(out, event, delivery);
+      const accepted = this.pipeline.enter(this.#out, event, delivery);
       delivery.settle();
       if (accepted) {
         accepted.then(() => this.#handOn());

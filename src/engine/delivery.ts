@@ -24,8 +24,6 @@ export interface Copy {
 
 /** Follows every copy of one source event, then tells its origin exactly once. */
 export class Delivery implements Copy {
-  readonly delivery = this;
-  readonly path = ROOT;
   /** Copies under way. */
   open = 1;
   /** Those of them that wait in buffers. */
@@ -39,8 +37,8 @@ export class Delivery implements Copy {
   settled: ((outcome: Outcome) => void) | null = null;
   /** Bytes counted against the source's window. */
   bytes = 0;
-  /** Instant on the monotonic clock at which it expires. */
-  deadline = Infinity;
+  /** Instant on the monotonic clock at which it expires; 0 where it does not. */
+  deadline = 0;
   /** Neighbours in the source's list of open deliveries. */
   before: Delivery | null = null;
   after: Delivery | null = null;
@@ -60,6 +58,14 @@ export class Delivery implements Copy {
   }
   readonly order: object;
   readonly root: Delivery;
+
+  get delivery(): this {
+    return this;
+  }
+
+  get path(): Path {
+    return ROOT;
+  }
 
   /** One more copy is under way, for instance waiting for an async task. */
   hold(): void {

@@ -5,7 +5,7 @@ import type { FlowEvent } from "../flow/event.ts";
 import type { EmitOptions, Outcome, Reply, SourceOutput } from "../flow/task.ts";
 import { Delivery, type Origin, tell } from "./delivery.ts";
 import { ackTimeoutOf, type Node, replyPath } from "./graph.ts";
-import type { Pipeline } from "./pipeline.ts";
+import type { Pipeline, Port } from "./pipeline.ts";
 import { ReplyCollector, type ReplyPlan } from "./reply.ts";
 import { Waiters } from "./room.ts";
 
@@ -24,6 +24,8 @@ export class Intake implements SourceOutput, Origin {
   readonly #timeout: number | undefined;
   readonly #replyPlan: ReplyPlan;
   readonly #ordered: boolean;
+  readonly #out: Port;
+  readonly #count: { events: number };
   readonly #room = new Waiters();
   readonly #idle = new Waiters();
   #open = 0;
@@ -49,6 +51,8 @@ export class Intake implements SourceOutput, Origin {
     this.#windowBytes = task.maxInFlightBytes ?? DEFAULT_WINDOW_BYTES;
     this.#timeout = ackTimeoutOf(node);
     this.#ordered = definition.ordered === true;
+    this.#out = pipeline.out(node);
+    this.#count = pipeline.counts[node.index]!;
     this.#replyPlan = { ...replyPath(node), shape: task.reply };
   }
 
@@ -128,13 +132,12 @@ export class Intake implements SourceOutput, Origin {
     delivery.bytes = bytes;
     delivery.reply = reply;
     delivery.settled = settled;
-    this.pipeline.counts[this.node.index]!.events++;
+    this.#count.events++;
     this.#open++;
     this.#bytes += bytes;
     this.#link(delivery);
     if (this.#timeout !== undefined) this.#watch(delivery, this.#timeout);
-    const { pipeline } = this;
-    const accepted = pipeline.enter(pipeline.out(this.node), event, delivery);
+    const accepted = this.pipeline.enter(this.#out, event, delivery);
     delivery.settle();
     return accepted ? accepted.then(() => this.#next()) : this.#next();
   }

@@ -12,7 +12,7 @@ import {
 import { type Copy, type Delivery, NestedOrigin, tell } from "./delivery.ts";
 import { Fifo } from "./fifo.ts";
 import type { Node } from "./graph.ts";
-import { type Pipeline, respondTo } from "./pipeline.ts";
+import { type Pipeline, type Port, respondTo } from "./pipeline.ts";
 import { retryDelay } from "./retry.ts";
 import { type Target, Waiters } from "./room.ts";
 
@@ -65,6 +65,7 @@ export class Stage implements Target {
   readonly #lanes = new Map<object, Lane>();
   readonly #waiters = new Waiters();
   readonly #capacity: number;
+  readonly #out: Port;
   /** A leaf's outputs go nowhere, so nothing needs to wait for its turn. */
   readonly #keepsOrder: boolean;
   /** At work, or handing on what they made. */
@@ -82,6 +83,7 @@ export class Stage implements Target {
     readonly concurrency: number,
   ) {
     this.#capacity = 2 * concurrency;
+    this.#out = pipeline.out(node);
     this.#keepsOrder = node.children.length + node.handlers.length > 0;
   }
 
@@ -302,7 +304,7 @@ export class Stage implements Target {
     if (output === null) return;
     if (output instanceof Tracked) return this.#follow(output, copy);
     if (output instanceof Many) return this.#many(slot, output);
-    return pipeline.enter(pipeline.out(node), output, copy);
+    return pipeline.enter(this.#out, output, copy);
   }
 
   #follow({ event, settled }: Tracked, copy: Copy): void | Promise<void> {
@@ -317,7 +319,7 @@ export class Stage implements Target {
       (outcome) => settled(parent.expired ? parent.outcome : outcome),
     );
     delivery.reply = parent.reply;
-    const accepted = pipeline.enter(pipeline.out(this.node), event, { delivery, path: copy.path });
+    const accepted = pipeline.enter(this.#out, event, { delivery, path: copy.path });
     delivery.settle();
     return accepted;
   }
@@ -325,7 +327,6 @@ export class Stage implements Target {
   async #many(slot: Slot, { events, expansion }: Many): Promise<void> {
     const { pipeline, node } = this;
     const { copy } = slot;
-    const out = pipeline.out(node);
     copy.delivery.hold();
     if (expansion) copy.delivery.reply?.expanded(node);
     let index = 0;
@@ -333,7 +334,7 @@ export class Stage implements Target {
       for await (const event of events) {
         if (copy.delivery.expired) break;
         const path = copy.delivery.reply ? [...copy.path, index++] : copy.path;
-        const accepted = pipeline.enter(out, event, { delivery: copy.delivery, path });
+        const accepted = pipeline.enter(this.#out, event, { delivery: copy.delivery, path });
         if (accepted) await accepted;
         const pause = pipeline.pacer.pause();
         if (pause) await pause;

@@ -18,9 +18,23 @@ export interface Places {
 type Yaml = typeof import("yaml");
 let yaml: Yaml | undefined;
 
-/** Loads the YAML library, which costs a start-up that needs no files 30 ms. */
+/** Loads the YAML library, which a start-up that needs no files can do without. */
 export async function loadYaml(): Promise<Yaml> {
-  return yaml ??= await import("yaml");
+  return yaml ??= await loadBundle() ?? await import("yaml");
+}
+
+/**
+ * The package's other build: the same code in one module that does not ask for environment variables.
+ * It loads in 7 ms in place of 30, but `exports` names it for browsers only. Where it is not found,
+ * such as in a compiled binary, the build for Node serves as well.
+ */
+async function loadBundle(): Promise<Yaml | null> {
+  try {
+    const build = import.meta.resolve("yaml").replace("/dist/index.js", "/browser/index.js");
+    return build.endsWith("/browser/index.js") ? await import(build) : null;
+  } catch {
+    return null;
+  }
 }
 
 /** Aliases that one file may expand to; what needs more is an attack rather than a flow. */

@@ -48,14 +48,14 @@ export function placed(
   shift = 0,
 ): FlowError {
   if (!(cause instanceof FlowError)) throw cause;
-  const { line, column } = cause.position ?? { line: 1, column: 1 };
-  const own = Math.max(1, line === 1 && cause.position ? column - shift : column);
+  const { line, column } = cause.position ?? {};
+  const own = column === undefined ? undefined : Math.max(1, line === 1 ? column - shift : column);
   // The engine's own position has no file, so the error is made anew with one that has.
   return new FlowError(cause.code, cause.message, {
     hint: cause.hint,
     cause: cause.cause,
     position: code instanceof ResourceRef
-      ? { file: code.key, line, column: own }
+      ? { file: code.key, line: line ?? 1, column: own ?? 1 }
       : locate([field], line, own),
   });
 }
