@@ -1,6 +1,7 @@
 /**
  * The composition root: a configuration in, a runtime out. The CLI, `deno serve` and tests share it.
  */
+import { dirname } from "node:path";
 import type { EndpointApp } from "./app/endpoints.ts";
 import { controlApp } from "./app/control.ts";
 import { healthApp } from "./app/health.ts";
@@ -128,7 +129,9 @@ class FlowRuntime implements Runtime {
     try {
       await this.#start();
     } catch (cause) {
+      await this.#reconciler?.stop(0);
       await this.#close();
+      this.#state = "stopped";
       throw cause;
     }
   }
@@ -257,13 +260,24 @@ class FlowRuntime implements Runtime {
   }
 
   async #openControl(): Promise<void> {
-    const path = this.config.control.path!;
-    const control = await listen({
-      fetch: controlApp({ status: () => this.status() }).fetch,
-      path,
-      onError: () => {},
-    });
-    this.#closers.push(() => control.stop(1_000));
+    const { cache, control: { path } } = this.config;
+    try {
+      await Deno.mkdir(dirname(path!), { recursive: true });
+      const control = await listen({
+        fetch: controlApp({ status: () => this.status() }).fetch,
+        path,
+        onError: () => {},
+      });
+      this.#closers.push(() => control.stop(1_000));
+    } catch (cause) {
+      // A store file has one owner, and so has the socket beside it. Without a file any number of
+      // processes may run in one folder, and the first of them answers.
+      if (cache.type !== "memory") throw cause;
+      this.#log.warning("There is no control socket, so flowgen status will not find this node", {
+        path,
+        error: cause instanceof Error ? cause.message : String(cause),
+      });
+    }
   }
 
   /** Loads the flows once, and again whenever their files or resources change. */

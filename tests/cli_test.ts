@@ -178,10 +178,28 @@ Deno.test("a second signal ends the process at once with exit code 1", async () 
   await server.asked;
   node.signal("SIGINT");
   await node.record("Stopping");
-  node.signal("SIGINT");
+  node.signal("SIGTERM");
   await node.record("Stopped at once, by a second signal");
   assert.equal((await node.ended()).code, 1);
   assert.equal(await response, null);
+});
+
+Deno.test("one Ctrl-C that arrives twice, as under deno task, counts once", async () => {
+  await using server = new Upstream();
+  await using folder = await Folder.with({
+    "config.yaml": CONFIG,
+    "flows/ask.yaml": asking(server.port),
+  });
+  await using node = folder.start([]);
+  const response = fetch(`http://127.0.0.1:${await portOf(node)}/ask`);
+  await server.asked;
+  node.signal("SIGINT");
+  node.signal("SIGINT");
+  await node.record("Stopping");
+  server.answer("done");
+  assert.equal((await response).status, 200);
+  await (await response).body?.cancel();
+  assert.equal((await node.ended()).code, 0);
 });
 
 Deno.test("run shows a person what runs and how to try it", async () => {

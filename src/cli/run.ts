@@ -1,4 +1,5 @@
 import type { Config } from "../config/load.ts";
+import { systemClock } from "../core/clock.ts";
 import { logFor } from "../core/log.ts";
 import { createRuntime, type Runtime, STOP_DEADLINE } from "../runtime.ts";
 import { version } from "../version.ts";
@@ -28,6 +29,7 @@ export const run = defineCommand({
     });
     const runtime = createRuntime(config);
     const stopped = onStopSignal({
+      clock: systemClock,
       first: (signal) => stop(runtime, signal, output),
       second() {
         logFor("cli").warning("Stopped at once, by a second signal");

@@ -34,6 +34,7 @@ const REMEDIES: Record<string, Remedy> = {
   "script.*": "event",
   "script.child_lost": "retry",
   "script.child_start": "retry",
+  "script.not_allowed": "config",
   "http.*": "event",
   "http.credentials_invalid": "config",
   "http.unavailable": "retry",

@@ -216,29 +216,29 @@ export class Pipeline {
 
   #syncStep(node: Node, run: SyncRun, out: Port, count: { events: number }): Emit {
     const call = new SyncCall(this, node, out);
-    const next = out.targets.length === 0 ? out.emit : this.#inTurn(call);
+    const step = out.targets.length === 0 ? run : this.#inTurn(run, call);
     return (event) => {
       count.events++;
       // A step can be entered again from within itself when a delivery ends and its source emits.
-      const { event: outer, parkedBefore } = call;
+      const outer = call.event;
       call.event = event;
-      call.parkedBefore = this.#parked === null ? 0 : this.#parked.length;
       try {
-        run(event, next, call);
+        step(event, out.emit, call);
       } catch (cause) {
         this.fail(node, event, cause, 1);
       }
       call.event = outer;
-      call.parkedBefore = parkedBefore;
     };
   }
 
-  /** The `emit` of a step: what it emits after something that had to wait waits behind it. */
-  #inTurn(call: SyncCall): Emit {
-    const { emit } = call.out;
-    return (event) => {
-      if (this.#parked === null || this.#parked.length === call.parkedBefore) emit(event);
-      else this.#continue(expansionOf(call, this.copy, [event]));
+  /** A step before something that may be full: what it emits after what had to wait waits too. */
+  #inTurn(run: SyncRun, call: SyncCall): SyncRun {
+    return (event, next) => {
+      const before = this.#parked?.length ?? 0;
+      run(event, (one) => {
+        if ((this.#parked?.length ?? 0) === before) next(one);
+        else this.#continue(expansionOf(call, this.copy, [one]));
+      }, call);
     };
   }
 
@@ -299,8 +299,6 @@ export class Pipeline {
 /** What a sync step sees of the engine. */
 class SyncCall implements Call {
   event!: FlowEvent;
-  /** Expansions that waited before this step was entered. */
-  parkedBefore = 0;
   readonly attempt = 1;
   constructor(readonly pipeline: Pipeline, readonly node: Node, readonly out: Port) {}
 

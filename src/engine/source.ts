@@ -135,10 +135,10 @@ export class Intake implements SourceOutput, Origin {
     this.#count.events++;
     this.#open++;
     this.#bytes += bytes;
-    this.#link(delivery);
-    if (this.#timeout !== undefined) this.#watch(delivery, this.#timeout);
     const accepted = this.pipeline.enter(this.#out, event, delivery);
     delivery.settle();
+    // What never waits needs neither list nor clock.
+    if (delivery.open > 0) this.#link(delivery);
     return accepted ? accepted.then(() => this.#next()) : this.#next();
   }
 
@@ -199,6 +199,7 @@ export class Intake implements SourceOutput, Origin {
   }
 
   #link(delivery: Delivery): void {
+    if (this.#timeout !== undefined) this.#watch(delivery, this.#timeout);
     delivery.before = this.#last;
     if (this.#last) this.#last.after = delivery;
     else this.#first = delivery;
@@ -207,6 +208,7 @@ export class Intake implements SourceOutput, Origin {
 
   #unlink(delivery: Delivery): void {
     const { before, after } = delivery;
+    if (!before && this.#first !== delivery) return;
     if (before) before.after = after;
     else this.#first = after;
     if (after) after.before = before;

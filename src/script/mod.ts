@@ -78,7 +78,10 @@ class Engines implements ScriptEngines, AsyncDisposable {
 
   #pool(memory: number): Promise<Pool> {
     let pool = this.#pools.get(memory);
-    if (!pool) this.#pools.set(memory, pool = this.#openPool(memory));
+    if (!pool) {
+      this.#pools.set(memory, pool = this.#openPool(memory));
+      pool.catch(() => this.#pools.delete(memory)); // the next one may be allowed to
+    }
     return pool;
   }
 
@@ -86,9 +89,22 @@ class Engines implements ScriptEngines, AsyncDisposable {
     const { Pool } = await import("./js/pool.ts");
     const { defaultCommand } = await import("./js/process.ts");
     const { clock, log, command = defaultCommand() } = this.#options;
+    assertMayRun(command.command);
     const children = this.#options.children ?? Math.max(1, navigator.hardwareConcurrency - 1);
     return new Pool({ command, children, memory, clock, log });
   }
+}
+
+/** Better said when a flow is made than at its first event. @throws {FlowError} `script.not_allowed` */
+function assertMayRun(command: string): void {
+  if (Deno.permissions.querySync({ name: "run", command }).state === "granted") return;
+  throw new FlowError(
+    "script.not_allowed",
+    "Cannot run scripts in a process of their own: the permission to start it is missing",
+    {
+      hint: `start with --allow-run=${command}, or trust all authors with scripts.isolation: none`,
+    },
+  );
 }
 
 /** @throws {FlowError} `script.engine_unavailable`, `script.syntax`, `script.no_return` */
