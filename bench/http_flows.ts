@@ -10,7 +10,7 @@ const FLOWS: Record<string, string> = {
   tasks:
     - http_endpoint: { name: in, endpoint: /fused, method: POST }
     - filter: { name: all, condition: true }
-    - log: { name: out, level: trace }
+    - http_respond: { name: out, body: { id: "{{event.data.payload.id}}", ok: true } }
 `,
   script: `flow:
   tasks:

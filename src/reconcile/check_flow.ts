@@ -1,4 +1,4 @@
-import { FlowError, FlowErrors, toFlowError } from "../core/errors.ts";
+import { type FlowError, FlowErrors, toFlowError } from "../core/errors.ts";
 import { buildGraph } from "../engine/graph.ts";
 import type { Flow, TaskEntry } from "../flow/flow.ts";
 import { type FlowFileInput, parseFlow } from "../flow/flow_file.ts";
