@@ -9,7 +9,7 @@ import { listen, type Listener } from "./app/listen.ts";
 import { type Fetch, mountAll } from "./app/mount.ts";
 import { checkConfig, type Config, isChecked } from "./config/load.ts";
 import { type Clock, systemClock } from "./core/clock.ts";
-import { formatError } from "./core/errors.ts";
+import { formatError, textOf } from "./core/errors.ts";
 import { type Log, logFor } from "./core/log.ts";
 import { type Random, systemRandom } from "./core/random.ts";
 import { wholeEnv } from "./flow/env.ts";
@@ -236,7 +236,7 @@ class FlowRuntime implements Runtime {
     const { health, http_server } = this.config;
     const onError = (cause: unknown) =>
       this.#log.error("A request broke", {
-        error: cause instanceof Error ? cause.message : String(cause),
+        error: textOf(cause),
       });
     if (health.enabled) {
       this.#healthPort = await listen({
@@ -275,7 +275,7 @@ class FlowRuntime implements Runtime {
       if (cache.type !== "memory") throw cause;
       this.#log.warning("There is no control socket, so flowgen status will not find this node", {
         path,
-        error: cause instanceof Error ? cause.message : String(cause),
+        error: textOf(cause),
       });
     }
   }
@@ -299,7 +299,7 @@ class FlowRuntime implements Runtime {
     const watch = async (watched: Required<Source>, previous: () => string | null) => {
       for await (const _ of watched.watch(this.#ended.signal)) {
         await load(previous()).catch((cause) =>
-          this.#log.error("Cannot read the flows", { error: String(cause) })
+          this.#log.error("Cannot read the flows", { error: textOf(cause) })
         );
       }
     };
@@ -324,7 +324,7 @@ class FlowRuntime implements Runtime {
       try {
         await close();
       } catch (cause) {
-        this.#log.warning("Something did not close cleanly", { error: String(cause) });
+        this.#log.warning("Something did not close cleanly", { error: textOf(cause) });
       }
     }
   }

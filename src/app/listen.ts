@@ -1,5 +1,5 @@
 import { type Clock, sleep, systemClock } from "../core/clock.ts";
-import { FlowError } from "../core/errors.ts";
+import { FlowError, textOf } from "../core/errors.ts";
 import { errorResponse } from "./answers.ts";
 
 export interface ListenOptions {
@@ -145,6 +145,6 @@ function cannotListen(
       cause,
     });
   }
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const reason = textOf(cause);
   return new FlowError("runtime.listen_failed", `Cannot listen on ${place}: ${reason}`, { cause });
 }

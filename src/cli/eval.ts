@@ -1,4 +1,4 @@
-import { errorToJson, FlowError, toFlowError } from "../core/errors.ts";
+import { errorToJson, FlowError, textOf, toFlowError } from "../core/errors.ts";
 import type { Json } from "../flow/event.ts";
 import type { ScriptLanguage } from "../flow/script.ts";
 import { defineCommand } from "./command.ts";
@@ -99,7 +99,7 @@ function readMap(text: string, where: string): Record<string, unknown> {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = textOf(cause);
     throw new FlowError("usage.json_invalid", `Cannot read ${where} as JSON: ${why}`, { cause });
   }
   if (isMap(value)) return value;

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { FlowError, FlowErrors } from "../core/errors.ts";
+import { FlowError, FlowErrors, textOf } from "../core/errors.ts";
 import type { TaskDefinition } from "../flow/task.ts";
 
 const MODES = new Set(["sync", "async", "either", "collect", "source"]);
@@ -43,7 +43,7 @@ async function definitionsOf(path: string): Promise<TaskDefinition[]> {
   try {
     module = await import(pathToFileURL(resolve(path)).href);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = textOf(cause);
     throw new FlowError(
       "config.task_module_failed",
       `Cannot load the task module ${path}: ${why}`,

@@ -103,7 +103,16 @@ export class FlowErrors extends Error {
 export function toFlowError(cause: unknown, fallback = "task.failed"): FlowError {
   if (cause instanceof FlowError) return cause;
   if (cause instanceof FlowErrors && cause.findings.length > 0) return cause.findings[0]!;
-  return new FlowError(fallback, cause instanceof Error ? cause.message : String(cause), { cause });
+  return new FlowError(fallback, textOf(cause), { cause });
+}
+
+/** What a thrown value says; anything can be thrown, also what cannot be made text. */
+export function textOf(cause: unknown): string {
+  try {
+    return cause instanceof Error ? String(cause.message) : String(cause);
+  } catch {
+    return "something that has no text was thrown";
+  }
 }
 
 /** Whether trying the same thing again can help: by code, or by what the platform calls it. */

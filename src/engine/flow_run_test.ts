@@ -275,6 +275,45 @@ Deno.test("other deliveries pass one in retry, unless the task is ordered", asyn
   }
 });
 
+Deno.test("ordered: true on a leaf works on one event at a time, retries and all", async () => {
+  const source = new HandSource();
+  const log: string[] = [];
+  const { run, clock } = await startFlow([
+    source.task(),
+    waits("sink", async (event, call) => {
+      log.push(`${event.data} starts`);
+      await Promise.resolve();
+      if (event.data === 0 && call.attempt === 1) throw transient();
+      log.push(`${event.data} ends`);
+      return null;
+    }, { ordered: true }),
+  ]);
+  for (let n = 0; n < 2; n++) source.output.emit(testEvent(n), () => {});
+  await clock.advance(5_000);
+  assert.deepEqual(log, ["0 starts", "0 starts", "0 ends", "1 starts", "1 ends"]);
+  await run.stop(0);
+});
+
+Deno.test("deliver waits for the slot of a delivery that expired but has not ended", async () => {
+  const source = new HandSource({ window: 1 });
+  const slow = gate<null>();
+  const { run, clock } = await startFlow([
+    source.task("in", { ackTimeout: 1_000 }),
+    waits("slow", slow.run),
+  ]);
+  const first = source.output.deliver(testEvent(1));
+  await clock.advance(1_000);
+  assert.ok(!(await first).ok);
+  const second = source.output.deliver(testEvent(2));
+  await settle();
+  assert.equal(slow.waiting.length, 1);
+  slow.waiting[0]!.resolve(null);
+  await settle();
+  slow.waiting[1]!.resolve(null);
+  assert.ok((await second).ok);
+  await run.stop(0);
+});
+
 Deno.test("inside one delivery the order holds, retries or not", async () => {
   const source = new HandSource();
   const end = keeps();

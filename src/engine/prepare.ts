@@ -1,4 +1,4 @@
-import { FlowErrors, InternalError, toFlowError } from "../core/errors.ts";
+import { FlowErrors, InternalError, textOf, toFlowError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Flow, TaskEntry } from "../flow/flow.ts";
 import type { Services } from "../flow/services.ts";
@@ -45,7 +45,7 @@ export async function prepare(
       } catch (cause) {
         environment.log.warning("A task did not close cleanly", {
           flow: flow.identity,
-          error: cause instanceof Error ? cause.message : String(cause),
+          error: textOf(cause),
         });
       }
     }

@@ -68,8 +68,10 @@ export class Intake implements SourceOutput, Origin {
     return this.#emit(event, settled, options?.bytes ?? bytesOf(event), null);
   }
 
-  deliver(event: FlowEvent, options?: EmitOptions): Promise<Outcome> {
-    return new Promise((resolve) => void this.emit(event, resolve, options));
+  async deliver(event: FlowEvent, options?: EmitOptions): Promise<Outcome> {
+    // The slot of a delivery that expired stays taken until its last copy has ended.
+    while (this.#isFull(0) && !this.#closed) await this.#room.wait();
+    return await new Promise((resolve) => void this.emit(event, resolve, options));
   }
 
   request(event: FlowEvent, options?: EmitOptions): Promise<Reply> {
@@ -99,6 +101,7 @@ export class Intake implements SourceOutput, Origin {
     for (let one = this.#first; one !== null; one = one.after) this.#expire(one, stopped());
     this.#timer?.clear();
     this.#timer = null;
+    this.#room.wake();
   }
 
   ended(delivery: Delivery): void {
@@ -155,7 +158,8 @@ export class Intake implements SourceOutput, Origin {
   /** One event larger than the whole window may pass alone. */
   #isFull(bytes: number): boolean {
     return this.#open >= this.#window ||
-      (this.#open > 0 && this.#bytes + bytes >= this.#windowBytes);
+      (this.#open > 0 && (this.#bytes >= this.#windowBytes ||
+        this.#bytes + bytes > this.#windowBytes));
   }
 
   /** A full window of which all waits in buffers would wait for ever. */

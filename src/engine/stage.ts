@@ -1,5 +1,5 @@
 import type { Timer } from "../core/clock.ts";
-import { InternalError } from "../core/errors.ts";
+import { InternalError, textOf } from "../core/errors.ts";
 import type { FlowEvent } from "../flow/event.ts";
 import {
   type AsyncRun,
@@ -68,6 +68,9 @@ export class Stage implements Target {
   readonly #out: Port;
   /** A leaf's outputs go nowhere, so nothing needs to wait for its turn. */
   readonly #keepsOrder: boolean;
+  /** Where no output shows the order, the task's own effects must come in order: one at a time. */
+  readonly #serial: boolean;
+  readonly #concurrency: number;
   /** At work, or handing on what they made. */
   #running = 0;
   /** Done, but something before them is not. */
@@ -80,11 +83,13 @@ export class Stage implements Target {
     readonly pipeline: Pipeline,
     readonly node: Node,
     readonly run: AsyncRun,
-    readonly concurrency: number,
+    concurrency: number,
   ) {
     this.#capacity = 2 * concurrency;
     this.#out = pipeline.out(node);
     this.#keepsOrder = node.children.length + node.handlers.length > 0;
+    this.#serial = node.task.ordered && node.children.length === 0;
+    this.#concurrency = this.#serial ? 1 : concurrency;
   }
 
   get full(): boolean {
@@ -101,7 +106,7 @@ export class Stage implements Target {
     delivery.hold();
     const slot = new Slot(event, copy);
     if (this.#inside > 0 || this.#queue.length > 0) this.#queue.push(slot);
-    else if (this.#running >= this.concurrency || !this.#mayStart) this.#queue.push(slot);
+    else if (this.#running >= this.#concurrency || !this.#mayStart) this.#queue.push(slot);
     else {
       this.#start(slot);
       if (this.#queue.length > 0) this.#pump();
@@ -127,8 +132,8 @@ export class Stage implements Target {
   }
 
   get #mayStart(): boolean {
-    return this.#waitingTurn < this.#capacity && this.#retrying.size < MOST_RETRYING &&
-      this.#ready.length === 0;
+    return this.#waitingTurn < this.#capacity && this.#ready.length === 0 &&
+      this.#retrying.size < (this.#serial ? 1 : MOST_RETRYING);
   }
 
   #start(slot: Slot): void {
@@ -201,7 +206,7 @@ export class Stage implements Target {
         task: this.node.task.name,
         attempt: slot.attempt,
         delay,
-        error: cause instanceof Error ? cause.message : String(cause),
+        error: textOf(cause),
       });
       // Those behind it need not wait for it.
       if (slot.lane) this.#advance(slot.lane);
@@ -275,14 +280,14 @@ export class Stage implements Target {
   #pump(): void {
     if (this.#pumping || this.#inside > 0) return;
     this.#pumping = true;
-    while (this.#running < this.concurrency && this.#ready.length > 0) {
+    while (this.#running < this.#concurrency && this.#ready.length > 0) {
       const slot = this.#ready.shift()!;
       this.#retrying.delete(slot);
       this.#running++;
       slot.attempt++;
       this.#attempt(slot);
     }
-    while (this.#running < this.concurrency && this.#queue.length > 0 && this.#mayStart) {
+    while (this.#running < this.#concurrency && this.#queue.length > 0 && this.#mayStart) {
       this.#start(this.#queue.shift()!);
     }
     this.#pumping = false;

@@ -1,5 +1,5 @@
 import type { Document, Node, Pair, Scalar, YAMLError, YAMLMap, YAMLSeq } from "yaml";
-import { FlowError, FlowErrors, type Position } from "../core/errors.ts";
+import { FlowError, FlowErrors, type Position, textOf } from "../core/errors.ts";
 import { offsetInScalar, type ScalarStyle } from "./scalar_place.ts";
 
 export type Path = readonly (string | number)[];
@@ -234,7 +234,7 @@ export class ParsedDocument implements Places {
         `repeat the content instead; a file's aliases may expand to ${MAX_ALIASES} copies`;
       return this.#finding("Cannot expand this many aliases", 0, hint, cause);
     }
-    const text = cause instanceof Error ? cause.message : String(cause);
+    const text = textOf(cause);
     return this.#finding(`Cannot read this file as YAML: ${text}`, 0, undefined, cause);
   }
 }

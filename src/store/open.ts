@@ -1,5 +1,5 @@
 import type { Clock } from "../core/clock.ts";
-import { FlowError } from "../core/errors.ts";
+import { FlowError, textOf } from "../core/errors.ts";
 import type { Store } from "../flow/store.ts";
 import { DenoKvStore } from "./deno_kv.ts";
 import { lockFile } from "./lock.ts";
@@ -32,7 +32,7 @@ function takeFile(path: string): Disposable {
   } catch (cause) {
     lock?.[Symbol.dispose]();
     if (cause instanceof FlowError) throw cause;
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = textOf(cause);
     throw new FlowError("store.path_unwritable", `Cannot write the store ${path}: ${why}`, {
       hint: "set cache.path to a file in a folder that this user may write",
       cause,
@@ -44,7 +44,7 @@ async function openKv(path: string): Promise<Deno.Kv> {
   try {
     return await Deno.openKv(path);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = textOf(cause);
     throw new FlowError("store.file_invalid", `Cannot open the store ${path}: ${why}`, {
       hint: "set cache.path to another file, or move this one away to start with an empty store",
       cause,

@@ -1,5 +1,5 @@
 import type { Clock } from "../../core/clock.ts";
-import { FlowError } from "../../core/errors.ts";
+import { FlowError, textOf } from "../../core/errors.ts";
 import { encodeFrame, type Frame, FrameReader } from "./wire.ts";
 
 /** How to start a child with the given V8 flags. */
@@ -105,7 +105,7 @@ export class Child {
         stderr: "piped",
       }).spawn();
     } catch (cause) {
-      throw notStarted(cause instanceof Error ? cause.message : String(cause), cause);
+      throw notStarted(textOf(cause), cause);
     }
     const ready = Promise.withResolvers<boolean>();
     const child = new Child(process, listener, () => ready.resolve(true));

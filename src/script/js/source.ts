@@ -1,5 +1,5 @@
 import { builtin } from "./builtin.ts";
-import { FlowError } from "../../core/errors.ts";
+import { FlowError, textOf } from "../../core/errors.ts";
 import type { ScriptSource } from "../../flow/script.ts";
 import { lex } from "./lexer.ts";
 import { syntaxError, unterminated } from "./locate.ts";
@@ -64,7 +64,7 @@ function stripTypes(code: string): string {
   try {
     return unwrap(stripTypeScriptTypes(wrap(code)));
   } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
+    const message = textOf(cause);
     const place = /^(?:\[\w+\] )?([\s\S]*?)(?: at file:\/\/\S*?:(\d+):(\d+))?$/.exec(message)!;
     const line = place[2] ? Number(place[2]) - 1 : firstBadLine(code);
     throw new FlowError("script.syntax", clean(place[1]!), {

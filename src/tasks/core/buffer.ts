@@ -87,6 +87,8 @@ export const buffer = defineTask({
     }
 
     function flush(batch: Batch, reason: FlushReason) {
+      // Emitting another batch may have brought events that filled and flushed this one.
+      if (batches.get(batch.key) !== batch) return;
       // Before the emit, which may bring the next event of this key at once.
       forget(batch);
       const members = [...batch.members.keys()];

@@ -232,3 +232,30 @@ Deno.test("buffer tells how long it keeps an event, and wants one limit of its o
     assert.deepEqual(await findingsOf(buffer, config), []);
   }
 });
+
+Deno.test("a batch that was flushed while another one left is not flushed again", async () => {
+  const { collector, batches, data, add } = await start({
+    size: 2,
+    partition_key: "{{event.data.key}}",
+  });
+  add({ key: "a" });
+  add({ key: "b" });
+  // The first batch to leave brings two more events of the other key, as a source does that waited.
+  const push = batches.push.bind(batches);
+  batches.push = (...left) => {
+    batches.push = push;
+    push(...left);
+    add({ key: "b" });
+    add({ key: "b" });
+    return batches.length;
+  };
+  collector.flush("shutdown");
+  collector.flush("shutdown");
+  assert.deepEqual(
+    data().map((one) => [
+      (one as { partition_key: string }).partition_key,
+      (one as { batch_size: number }).batch_size,
+    ]),
+    [["a", 1], ["b", 2], ["b", 1]],
+  );
+});

@@ -1,6 +1,6 @@
 import type { Clock } from "../../core/clock.ts";
 import { formatDuration } from "../../core/duration.ts";
-import { FlowError, toFlowError } from "../../core/errors.ts";
+import { FlowError, textOf, toFlowError } from "../../core/errors.ts";
 
 export interface ExchangeOptions {
   readonly clock: Clock;
@@ -55,7 +55,7 @@ export async function exchange<T>(
 function reasonOf(cause: unknown): string {
   let inner = cause;
   while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
-  const message = inner instanceof Error ? inner.message : String(inner);
+  const message = textOf(inner);
   return message.replace(/ for url \([^)]*\)/g, "").replace(
     /\b(https?:\/\/[^\s?#]*)[?#]\S*/g,
     "$1",
