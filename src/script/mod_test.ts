@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
-import { compileScript, testEngines } from "./testing.ts";
+import { compileScript, testEngines, testScripts } from "./testing.ts";
+
+testScripts("isolation none", () => testEngines("none"));
+testScripts("isolation process", () => testEngines("process"));
 
 Deno.test({
   name: "a script that may not be caged is refused when it is compiled, not at its first event",
