@@ -47,7 +47,7 @@ export async function benchHttpFlows(): Promise<Row[]> {
       await untilAnswered(url);
       const measured = await benchHttp({ url, pid: server.pid });
       for (const row of measured) {
-        const ours = row.unit === "req/s" ? { goal } : {};
+        const ours = row.unit === "req/s" ? { goal: { ratio: goal } } : {};
         rows.push({ ...row, ...ours, name: row.name.replace("a flow", `a ${name} flow`) });
       }
     }
@@ -61,7 +61,7 @@ export async function benchHttpFlows(): Promise<Row[]> {
 
 async function untilAnswered(url: string): Promise<void> {
   for (let tries = 0; tries < 1_000; tries++) {
-    const answer = await fetch(url, { method: "POST", body: "{}" }).catch(() => null);
+    const answer = await fetch(url, { method: "POST", body: `{"id":1}` }).catch(() => null);
     await answer?.body?.cancel();
     if (answer?.ok) return;
     await new Promise((resolve) => setTimeout(resolve, 10));

@@ -1,4 +1,5 @@
 /** Whole processes: how soon they answer, how much memory they hold, how fast a change is live. */
+import { readProc } from "./proc.ts";
 import type { Row } from "./row.ts";
 
 const root = new URL("..", import.meta.url).pathname;
@@ -60,7 +61,7 @@ async function untilAnswered(url: string, status: number, start: number): Promis
 
 /** Resident memory, MB; NaN where there is no /proc. */
 async function memoryOf(pid: number): Promise<number> {
-  const status = await Deno.readTextFile(`/proc/${pid}/status`).catch(() => "");
+  const status = await readProc(`${pid}/status`);
   return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? NaN) / 1024;
 }
 
@@ -125,7 +126,7 @@ export async function benchProcesses(): Promise<Row[]> {
       ours: await timeOf([...FLAGS, "src/main.ts", "--version"]),
       raw: await timeOf(["run", empty]),
       unit: "ms",
-      goal: 60 / 22,
+      goal: { value: 60 },
     }];
     const bare: { first: number; memory: number }[] = [];
     const ours: { first: number; memory: number }[] = [];
@@ -150,24 +151,24 @@ export async function benchProcesses(): Promise<Row[]> {
       ours: median(ours.map((one) => one.first)),
       raw: median(bare.map((one) => one.first)),
       unit: "ms",
-      goal: 120 / 28,
+      goal: { value: 120 },
     }, {
       name: "memory, idle, one flow",
       ours: median(ours.map((one) => one.memory)),
       raw: median(bare.map((one) => one.memory)),
       unit: "MB",
-      goal: 80 / 36,
+      goal: { value: 80 },
     });
     await start(1_000, 4730, async ({ pid, first }) => {
       await pause(1_000);
       rows.push(
-        { name: "1,000 flows ready", ours: first, raw: NaN, unit: "ms", goal: 1_000 },
+        { name: "1,000 flows ready", ours: first, raw: NaN, unit: "ms", goal: { value: 1_000 } },
         {
           name: "memory, 1,000 flows",
           ours: await memoryOf(pid),
           raw: NaN,
           unit: "MB",
-          goal: 150,
+          goal: { value: 150 },
         },
       );
     });
@@ -191,5 +192,11 @@ async function reload(): Promise<Row> {
     }
   });
   // Saves within 0.1 s count as one, so that much is on purpose.
-  return { name: "file saved until live", ours: median(times), raw: 100, unit: "ms", goal: 2.5 };
+  return {
+    name: "file saved until live",
+    ours: median(times),
+    raw: 100,
+    unit: "ms",
+    goal: { value: 250 },
+  };
 }
