@@ -61,7 +61,11 @@ export async function benchHttpFlows(): Promise<Row[]> {
 
 async function untilAnswered(url: string): Promise<void> {
   for (let tries = 0; tries < 1_000; tries++) {
-    const answer = await fetch(url, { method: "POST", body: `{"id":1}` }).catch(() => null);
+    const answer = await fetch(url, {
+      method: "POST",
+      body: `{"id":1}`,
+      headers: { "content-type": "application/json" },
+    }).catch(() => null);
     await answer?.body?.cancel();
     if (answer?.ok) return;
     await new Promise((resolve) => setTimeout(resolve, 10));

@@ -5,8 +5,7 @@
  */
 import { createUserAuth } from "./app/auth.ts";
 import { EndpointApp } from "./app/endpoints.ts";
-import type { Config } from "./config/load.ts";
-import { FileResources } from "./config/resources.ts";
+import { type Config, DEFAULT_STORE } from "./config/load.ts";
 import { loadTaskModules } from "./config/task_modules.ts";
 import type { Clock } from "./core/clock.ts";
 import type { Log } from "./core/log.ts";
@@ -18,6 +17,8 @@ import type { TaskDefinition } from "./flow/task.ts";
 import { PlatformScheduler } from "./scheduler/platform.ts";
 import { TimerScheduler } from "./scheduler/timers.ts";
 import { createScriptEngines } from "./script/mod.ts";
+import { targetOf } from "./source/discover.ts";
+import { FileResources, layered } from "./source/file_resources.ts";
 import { FsSource } from "./source/fs.ts";
 import { builtinTasks } from "./tasks/mod.ts";
 
@@ -42,8 +43,16 @@ export async function taskDefinitions(
  */
 export async function openStore({ cache }: Config, clock: Clock): Promise<Store> {
   if (cache.type === "memory") return await memoryStore(clock);
-  const { openDenoKv } = await import("./store/open.ts");
-  return await openDenoKv(cache.path!, clock);
+  const { openDenoKv, openHostedKv } = await import("./store/open.ts");
+  // An address names a hosted store, and on Deno Deploy there is one without a name.
+  if (/^[a-z][\w+.-]+:\/\//i.test(cache.path)) return await openHostedKv(cache.path, clock);
+  if (cache.path === DEFAULT_STORE && onDeploy()) return await openHostedKv(undefined, clock);
+  return await openDenoKv(cache.path, clock);
+}
+
+function onDeploy(): boolean {
+  const { state } = Deno.permissions.querySync({ name: "env", variable: "DENO_DEPLOYMENT_ID" });
+  return state === "granted" && Deno.env.has("DENO_DEPLOYMENT_ID");
 }
 
 export async function memoryStore(clock: Clock): Promise<Store> {
@@ -68,8 +77,12 @@ export function endpointApp({ http_server }: Config, clock: Clock): EndpointApp 
   });
 }
 
-export function resourcesOf({ resources }: Config): Resources {
-  return new FileResources(resources.path);
+/** Files beside the flows come first, then those of `resources.path`. */
+export async function resourcesOf({ flows, resources }: Config): Promise<Resources> {
+  const shared = new FileResources(resources.path);
+  if (flows.path === undefined) return shared;
+  const own = new FileResources((await targetOf(flows.path)).root);
+  return resources.path === undefined ? own : layered([own, shared]);
 }
 
 /** Files of the local disk: a folder, one file, or a pattern with `*`. */

@@ -5,11 +5,11 @@ import { dirname } from "node:path";
 import type { EndpointApp } from "./app/endpoints.ts";
 import { controlApp } from "./app/control.ts";
 import { healthApp } from "./app/health.ts";
-import { listen, type Listener } from "./app/listen.ts";
+import { listen, type Listener, type ListenOptions } from "./app/listen.ts";
 import { type Fetch, mountAll } from "./app/mount.ts";
 import { checkConfig, type Config, isChecked } from "./config/load.ts";
 import { type Clock, systemClock } from "./core/clock.ts";
-import { formatError, textOf } from "./core/errors.ts";
+import { FlowError, textOf } from "./core/errors.ts";
 import { type Log, logFor } from "./core/log.ts";
 import { type Random, systemRandom } from "./core/random.ts";
 import { wholeEnv } from "./flow/env.ts";
@@ -17,10 +17,9 @@ import { uuid7 } from "./flow/event.ts";
 import { scoped } from "./flow/scoped.ts";
 import type { Scheduler } from "./flow/scheduler.ts";
 import type { Services } from "./flow/services.ts";
-import type { Source } from "./flow/source.ts";
-import type { Store } from "./flow/store.ts";
 import type { TaskDefinition } from "./flow/task.ts";
 import * as parts from "./parts.ts";
+import { Follower } from "./reconcile/follow.ts";
 import { FlowLoader } from "./reconcile/load_flows.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
 import type { FlowStatus } from "./reconcile/status.ts";
@@ -28,6 +27,9 @@ import { version } from "./version.ts";
 
 /** Milliseconds that what is under way has to finish when the runtime stops. */
 export const STOP_DEADLINE = 30_000;
+
+/** Milliseconds for answers on their way out, once all flows have stopped. */
+const LAST_ANSWERS = 1_000;
 
 export interface RuntimeOptions {
   /** Whether to open the ports and the control socket; else the embedder calls `fetch`. */
@@ -47,7 +49,7 @@ export interface RuntimeOptions {
 export interface RuntimeStatus {
   readonly version: string;
   readonly node: string;
-  readonly state: "starting" | "running" | "stopping" | "stopped";
+  readonly state: "new" | "starting" | "running" | "stopping" | "stopped";
   /** RFC 3339; `null` before the start. */
   readonly started: string | null;
   readonly store: string;
@@ -99,14 +101,17 @@ class FlowRuntime implements Runtime {
   readonly #health: { fetch: Fetch };
   readonly #node: string;
   readonly #closers: (() => unknown)[] = [];
+  readonly #listeners: Listener[] = [];
   readonly #ended = new AbortController();
-  readonly #firstReconcile = Promise.withResolvers<void>();
+  /** Settles when the flows were looked at once, or never will be. */
+  readonly #looked = Promise.withResolvers<void>();
   #reconciler: Reconciler | null = null;
   #http: Listener | null = null;
   #healthPort: Listener | null = null;
-  #state: RuntimeStatus["state"] = "starting";
-  #started: number | null = null;
-  #ready = false;
+  #state: RuntimeStatus["state"] = "new";
+  #since: number | null = null;
+  #starting: Promise<void> | null = null;
+  #stopping: Promise<boolean> | null = null;
 
   constructor(readonly config: Config, readonly options: RuntimeOptions) {
     this.#clock = options.clock ?? systemClock;
@@ -114,67 +119,28 @@ class FlowRuntime implements Runtime {
     this.#node = uuid7(this.#clock.now());
     this.#endpoints = parts.endpointApp(config, this.#clock);
     this.#health = healthApp(() => ({
-      ready: this.#ready,
+      ready: this.#state === "running",
       not_running: this.#notRunning(),
     }));
-    // Requests that come before the flows are there wait for them instead of finding no route.
-    const endpoints: Fetch = (request) =>
-      this.#ready
-        ? this.#endpoints.fetch(request)
-        : this.#firstReconcile.promise.then(() => this.#endpoints.fetch(request));
-    this.fetch = mountAll({ endpoints: { fetch: endpoints }, health: this.#health });
+    this.fetch = mountAll({ endpoints: { fetch: this.#serve }, health: this.#health });
   }
 
-  async start(): Promise<void> {
-    try {
-      await this.#start();
-    } catch (cause) {
-      await this.#reconciler?.stop(0);
-      await this.#close();
-      this.#state = "stopped";
-      throw cause;
+  start(): Promise<void> {
+    if (this.#starting || this.#stopping) {
+      throw new FlowError("runtime.started_twice", "A runtime starts once", {
+        hint: "make another one with createRuntime",
+      });
     }
+    this.#state = "starting";
+    this.#starting = this.#start();
+    return this.#starting.catch(async (cause) => {
+      await this.stop(0);
+      throw cause;
+    });
   }
 
-  async #start(): Promise<void> {
-    const { config, options } = this;
-    const definitions = await parts.taskDefinitions(config, options.tasks);
-    // Ports first: what cannot listen must not have started anything.
-    if (options.listen !== false) await this.#listen();
-    const store = await this.#openStore();
-    const services = this.#services(store);
-    const reconciler = new Reconciler({
-      services,
-      log: options.log ?? logFor("flow"),
-      retry: config.retry,
-      credentials: (path) => path,
-    });
-    this.#reconciler = reconciler;
-    const env = options.env ?? Deno.env.toObject();
-    const loader = new FlowLoader("files", {
-      definitions,
-      env: wholeEnv((name) => env[name]),
-      resources: services.resources,
-      services,
-    });
-    await this.#follow(reconciler, loader);
-    if (options.listen !== false) await this.#openControl();
-    this.#started = this.#clock.now();
-    this.#state = "running";
-    this.#ready = true;
-    this.#firstReconcile.resolve();
-  }
-
-  async stop(deadline = STOP_DEADLINE): Promise<boolean> {
-    if (this.#state === "stopping" || this.#state === "stopped") return true;
-    this.#state = "stopping";
-    this.#endpoints.stopping = true;
-    this.#ended.abort();
-    this.#firstReconcile.resolve();
-    const inTime = await this.#reconciler?.stop(deadline) ?? true;
-    await this.#close();
-    this.#state = "stopped";
-    return inTime;
+  stop(deadline = STOP_DEADLINE): Promise<boolean> {
+    return this.#stopping ??= this.#stop(deadline);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -182,16 +148,16 @@ class FlowRuntime implements Runtime {
   }
 
   status(): RuntimeStatus {
-    const { config } = this;
+    const { cache, http_server } = this.config;
     return {
       version,
       node: this.#node,
       state: this.#state,
-      started: this.#started === null ? null : new Date(this.#started).toISOString(),
-      store: config.cache.type === "memory" ? "memory" : config.cache.path ?? "",
+      started: this.#since === null ? null : new Date(this.#since).toISOString(),
+      store: cache.type === "memory" ? "memory" : cache.path,
       http: this.#http && {
         port: this.#http.port,
-        path: config.http_server.path,
+        path: http_server.path,
         endpoints: this.#endpoints.list().map(({ method, path, flow }) => ({ method, path, flow })),
       },
       health: this.#healthPort && { port: this.#healthPort.port },
@@ -199,26 +165,85 @@ class FlowRuntime implements Runtime {
     };
   }
 
-  async #openStore(): Promise<Store> {
-    const store = await parts.openStore(this.config, this.#clock);
-    this.#closers.push(() => store[Symbol.asyncDispose]());
-    return store;
+  /** Requests that come before the flows are there wait for them instead of finding no route. */
+  readonly #serve: Fetch = (request) =>
+    this.#state === "running"
+      ? this.#endpoints.fetch(request)
+      : this.#looked.promise.then(() => this.#endpoints.fetch(request));
+
+  async #start(): Promise<void> {
+    const { config, options } = this;
+    const definitions = await parts.taskDefinitions(config, options.tasks);
+    // Ports first: what cannot listen must not have started anything.
+    if (options.listen !== false) await this.#listen();
+    this.#assertWanted();
+    const services = await this.#services();
+    this.#assertWanted();
+    const log = options.log ?? logFor("flow");
+    this.#reconciler = new Reconciler({
+      services,
+      log,
+      retry: config.retry,
+      credentials: (path) => path,
+    });
+    const env = options.env ?? Deno.env.toObject();
+    const loader = new FlowLoader("files", {
+      definitions,
+      env: wholeEnv((name) => env[name]),
+      resources: services.resources,
+      services,
+    });
+    await this.#follow(this.#reconciler, loader);
+    if (options.listen !== false) await this.#openControl();
+    this.#assertWanted();
+    this.#since = this.#clock.now();
+    this.#state = "running";
+    this.#looked.resolve();
   }
 
-  #services(store: Store): Services {
+  /** @throws {FlowError} when the runtime was stopped while it started. */
+  #assertWanted(): void {
+    if (!this.#ended.signal.aborted) return;
+    throw new FlowError("runtime.stopped", "The runtime was stopped while it started");
+  }
+
+  async #stop(deadline: number): Promise<boolean> {
+    const end = this.#clock.monotonic() + deadline;
+    this.#state = "stopping";
+    this.#endpoints.stopping = true;
+    this.#ended.abort();
+    this.#looked.resolve();
+    await this.#starting?.catch(() => {});
+    const inTime = await this.#reconciler?.stop(deadline) ?? true;
+    // Flows are done; this is for answers still on their way out and clients that hold on.
+    const left = Math.max(0, Math.min(LAST_ANSWERS, end - this.#clock.monotonic()));
+    await Promise.all(this.#listeners.map((listener) => listener.stop(left)));
+    for (const close of this.#closers.reverse()) {
+      try {
+        await close();
+      } catch (cause) {
+        this.#log.warning("Something did not close cleanly", { error: textOf(cause) });
+      }
+    }
+    this.#state = "stopped";
+    return inTime;
+  }
+
+  async #services(): Promise<Services> {
     const { config, options } = this;
     const clock = this.#clock;
-    const random = options.random ?? systemRandom;
+    const store = await parts.openStore(config, clock);
+    this.#closers.push(() => store[Symbol.asyncDispose]());
     const scripts = parts.scriptEngines(config, { clock, log: options.log ?? logFor("script") });
     this.#closers.push(() => scripts[Symbol.asyncDispose]());
     return {
       clock,
-      random,
+      random: options.random ?? systemRandom,
       runtimeStore: scoped(store, [config.cache.db_name]),
       scheduler: this.#scheduler(),
       scripts,
       endpoints: this.#endpoints,
-      resources: parts.resourcesOf(config),
+      resources: await parts.resourcesOf(config),
       nodeId: this.#node,
     };
   }
@@ -234,41 +259,29 @@ class FlowRuntime implements Runtime {
 
   async #listen(): Promise<void> {
     const { health, http_server } = this.config;
-    const onError = (cause: unknown) =>
-      this.#log.error("A request broke", {
-        error: textOf(cause),
-      });
     if (health.enabled) {
-      this.#healthPort = await listen({
+      this.#healthPort = await this.#open({
         fetch: this.#health.fetch,
         port: health.port,
-        onError,
         setting: "health.port",
       });
-      this.#closers.push(() => this.#healthPort!.stop(1_000));
     }
     if (http_server.enabled) {
-      this.#http = await listen({
-        fetch: this.fetch,
+      this.#http = await this.#open({
+        // With a port of its own, health is nothing for the callers of flows.
+        fetch: health.enabled ? this.#serve : this.fetch,
         port: http_server.port,
         hostname: http_server.hostname,
-        onError,
         setting: "http_server.port",
       });
-      this.#closers.push(() => this.#http!.stop(1_000));
     }
   }
 
   async #openControl(): Promise<void> {
     const { cache, control: { path } } = this.config;
     try {
-      await Deno.mkdir(dirname(path!), { recursive: true });
-      const control = await listen({
-        fetch: controlApp({ status: () => this.status() }).fetch,
-        path,
-        onError: () => {},
-      });
-      this.#closers.push(() => control.stop(1_000));
+      await Deno.mkdir(dirname(path), { recursive: true });
+      await this.#open({ fetch: controlApp({ status: () => this.status() }).fetch, path });
     } catch (cause) {
       // A store file has one owner, and so has the socket beside it. Without a file any number of
       // processes may run in one folder, and the first of them answers.
@@ -280,52 +293,35 @@ class FlowRuntime implements Runtime {
     }
   }
 
+  async #open(options: Omit<ListenOptions, "onError">): Promise<Listener> {
+    const onError = (cause: unknown) =>
+      this.#log.error("A request broke", { error: textOf(cause) });
+    const listener = await listen({ ...options, onError, clock: this.#clock });
+    this.#listeners.push(listener);
+    return listener;
+  }
+
   /** Loads the flows once, and again whenever their files or resources change. */
   async #follow(reconciler: Reconciler, loader: FlowLoader): Promise<void> {
     const { flows, resources } = this.config;
     if (flows.path === undefined) return;
-    const source = parts.fileSource(flows.path, this.#clock);
-    let seen: string | null = null;
-    const load = async (previous: string | null) => {
-      const snapshot = await source.read(previous, this.#ended.signal);
-      seen = snapshot?.version ?? seen;
-      for (const { identity, error } of snapshot?.problems ?? []) {
-        if (identity === undefined) this.#log.warning(formatError(error));
-      }
-      if (snapshot) await reconciler.apply(await loader.load(snapshot));
-    };
-    await load(null);
+    const follower = new Follower({
+      source: parts.fileSource(flows.path, this.#clock),
+      beside: resources.path === undefined ? [] : [parts.fileSource(resources.path, this.#clock)],
+      loader,
+      reconciler,
+      log: this.#log,
+      signal: this.#ended.signal,
+    });
+    await follower.load();
     if (!flows.watch) return;
-    const watch = async (watched: Required<Source>, previous: () => string | null) => {
-      for await (const _ of watched.watch(this.#ended.signal)) {
-        await load(previous()).catch((cause) =>
-          this.#log.error("Cannot read the flows", { error: textOf(cause) })
-        );
-      }
-    };
-    const loops = [watch(source, () => seen)];
-    if (resources.path !== undefined) {
-      // The flow files are the same then, but what they refer to may not be.
-      loops.push(watch(parts.fileSource(resources.path, this.#clock), () => null));
-    }
-    this.#closers.push(() => Promise.all(loops));
+    const watching = follower.watch();
+    this.#closers.push(() => watching);
   }
 
   #notRunning() {
     return (this.#reconciler?.status() ?? [])
       .filter(({ state }) => state === "invalid" || state === "degraded")
       .map(({ identity, state, error }) => ({ flow: identity, state, error: error?.message }));
-  }
-
-  /** Closes what was opened, last first. */
-  async #close(): Promise<void> {
-    this.#ended.abort();
-    for (const close of this.#closers.splice(0).reverse()) {
-      try {
-        await close();
-      } catch (cause) {
-        this.#log.warning("Something did not close cleanly", { error: textOf(cause) });
-      }
-    }
   }
 }

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { dirname, join, relative } from "node:path";
 import { loadConfig } from "../src/config/load.ts";
-import { FileResources } from "../src/config/resources.ts";
+import { FileResources } from "../src/source/file_resources.ts";
 import { loadTaskModules } from "../src/config/task_modules.ts";
 import { TestClock } from "../src/core/clock.ts";
 import { FlowErrors, formatError } from "../src/core/errors.ts";

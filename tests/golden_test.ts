@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import * as v from "valibot";
 import { loadConfig } from "../src/config/load.ts";
-import { FileResources } from "../src/config/resources.ts";
+import { FileResources } from "../src/source/file_resources.ts";
 import { EndpointApp } from "../src/app/endpoints.ts";
 import { systemClock } from "../src/core/clock.ts";
 import { FlowErrors, formatError } from "../src/core/errors.ts";

@@ -249,3 +249,77 @@ Deno.test("one handler serves endpoints and health for hosts that own the listen
   await runtime.stop();
   await Deno.remove(folder, { recursive: true });
 });
+
+Deno.test("a runtime that is stopped while it starts closes everything", async () => {
+  const folder = await Deno.makeTempDir();
+  const config = {
+    cache: { path: join(folder, "store.sqlite3") },
+    http_server: { port: 0 },
+    health: { port: 0 },
+    control: { path: join(folder, "control.sock") },
+  };
+  const runtime = createRuntime(config, { log: silentLog });
+  const started = runtime.start();
+  const refused = assert.rejects(started, { code: "runtime.stopped" });
+  assert.equal(await runtime.stop(), true);
+  await refused;
+  assert.equal(runtime.status().state, "stopped");
+  const second = createRuntime(config, { log: silentLog });
+  await second.start();
+  await second.stop();
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a runtime starts once, and stops once however often it is asked", async () => {
+  const runtime = createRuntime({ cache: { type: "memory" } }, { listen: false, log: silentLog });
+  await runtime.start();
+  assert.throws(() => runtime.start(), { code: "runtime.started_twice" });
+  assert.equal(runtime.stop(), runtime.stop());
+  assert.equal(await runtime.stop(), true);
+  const answer = await runtime.fetch(new Request("http://edge/hello"));
+  assert.equal(answer.status, 503);
+  await answer.body?.cancel();
+});
+
+Deno.test("a store that cannot be opened leaves nothing open, and no request waits for ever", async () => {
+  const file = await Deno.makeTempFile();
+  const runtime = createRuntime({
+    cache: { path: join(file, "store.sqlite3") },
+    http_server: { port: 0 },
+    health: { port: 0 },
+  }, { log: silentLog });
+  const early = runtime.fetch(new Request("http://edge/hello"));
+  await assert.rejects(() => runtime.start(), { code: "store.path_unwritable" });
+  assert.equal((await early).status, 503);
+  await (await early).body?.cancel();
+  await Deno.remove(file);
+});
+
+Deno.test("health has a port of its own, which the callers of flows do not see", async () => {
+  await withRuntime({ "flows/hello.yaml": hello("one") }, async ({ runtime, call }) => {
+    assert.equal((await text(await call("/readyz")))[0], 404);
+    const ready = await fetch(`http://127.0.0.1:${runtime.status().health!.port}/readyz`);
+    assert.equal((await text(ready))[0], 200);
+  });
+});
+
+Deno.test("a resource is looked for beside the flows first, then in resources.path", async () => {
+  const flow = (path: string) =>
+    `flow:
+  tasks:
+    - http_endpoint: { name: in, endpoint: /${path} }
+    - script: { name: make, code: { resource: ${path}.js } }
+`;
+  await withRuntime({
+    "flows/both.yaml": flow("both"),
+    "flows/both.js": "return 'beside';",
+    "flows/far.yaml": flow("far"),
+    "resources/both.js": "return 'shared';",
+    "resources/far.js": "return 'shared';",
+  }, async ({ call, save, until }) => {
+    assert.deepEqual(await text(await call("/both")), [200, '"beside"']);
+    assert.deepEqual(await text(await call("/far")), [200, '"shared"']);
+    await save("flows/both.js", "return 'changed';");
+    await until(async () => (await text(await call("/both")))[1] === '"changed"');
+  }, { scripts: { isolation: "none" } });
+});

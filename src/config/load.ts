@@ -109,8 +109,8 @@ async function readText(path: string): Promise<string> {
 
 function resolvePaths(config: WrittenConfig, folder: string): Config {
   const from = (path: string | undefined) =>
-    // A hosted store has an address, and SQLite a name for memory.
-    path === undefined || isAbsolute(path) || /^[a-z][\w+.-]*:\/\/|^:memory:$/i.test(path)
+    // A hosted store has an address.
+    path === undefined || isAbsolute(path) || /^[a-z][\w+.-]+:\/\//i.test(path)
       ? path
       : join(folder, path);
   const store = from(config.cache.path) ?? DEFAULT_STORE;
@@ -133,6 +133,6 @@ function resolvePaths(config: WrittenConfig, folder: string): Config {
 }
 
 function controlBeside(store: string): string {
-  const isFile = !/^[a-z][\w+.-]*:/i.test(store) && store !== ":memory:";
+  const isFile = !/^[a-z][\w+.-]+:\/\//i.test(store);
   return join(isFile ? dirname(store) : dirname(DEFAULT_STORE), "control.sock");
 }

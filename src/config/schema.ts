@@ -44,7 +44,18 @@ const Flows = section({
 const Cache = section({
   enabled: described(enabled, "false: as if the section were left out."),
   type: v.optional(v.picklist(["deno_kv", "memory"]), "deno_kv"),
-  path: described(v.optional(Path), "The file of deno_kv; .flowgen/store.sqlite3 when left out."),
+  path: described(
+    v.optional(
+      v.pipe(
+        Path,
+        v.check(
+          (path) => path !== ":memory:",
+          "Cannot keep a store in memory and in a file\nhint: leave path out and write type: memory",
+        ),
+      ),
+    ),
+    "The file or address of deno_kv; .flowgen/store.sqlite3 when left out.",
+  ),
   url: v.optional(v.string(), "localhost:4222"),
   credentials_path: v.optional(Path),
   db_name: v.optional(v.pipe(v.string(), v.nonEmpty()), "flowgen_cache"),

@@ -1,4 +1,4 @@
-import { FlowError, type FlowErrors } from "../core/errors.ts";
+import { FlowError, type FlowErrors, toFlowError } from "../core/errors.ts";
 import type { Flow, TaskEntry } from "../flow/flow.ts";
 
 /** One flow that someone wants, as a source of flows gives it. */
@@ -28,9 +28,13 @@ export function assignClaims(flows: readonly Flow[]): Map<string, FlowError> {
   const holders = new Map<string, Claim>();
   const losers = new Map<string, FlowError>();
   for (const flow of flows) {
-    const claims = flow.tasks.flatMap((task) =>
-      (task.definition.claims?.(task.config) ?? []).map((claim) => ({ claim, task }))
-    );
+    let claims: { claim: string; task: TaskEntry }[];
+    try {
+      claims = claimsOf(flow);
+    } catch (cause) {
+      losers.set(flow.identity, toFlowError(cause, "task.check_failed"));
+      continue;
+    }
     const seen = new Map<string, TaskEntry>();
     const taken = claims.find(({ claim, task }) => {
       if (holders.has(claim) || seen.has(claim)) return true;
@@ -55,4 +59,10 @@ export function assignClaims(flows: readonly Flow[]): Map<string, FlowError> {
     );
   }
   return losers;
+}
+
+function claimsOf(flow: Flow): { claim: string; task: TaskEntry }[] {
+  return flow.tasks.flatMap((task) =>
+    (task.definition.claims?.(task.config) ?? []).map((claim) => ({ claim, task }))
+  );
 }

@@ -1,6 +1,5 @@
-import type { Timer } from "../core/clock.ts";
-import { FlowErrors, formatError, isTransient, toFlowError } from "../core/errors.ts";
-import type { FlowError } from "../core/errors.ts";
+import { sleep, type Timer } from "../core/clock.ts";
+import { FlowError, FlowErrors, formatError, isTransient, toFlowError } from "../core/errors.ts";
 import { type EngineOptions, FlowRun } from "../engine/flow_run.ts";
 import { backoff } from "../engine/retry.ts";
 import type { Flow } from "../flow/flow.ts";
@@ -10,13 +9,26 @@ import { errorOf, type FlowStatus, shortVersion } from "./status.ts";
 
 /** Milliseconds a replaced or stopped flow has for what is under way. */
 const DRAIN_DEADLINE = 30_000;
-/** Flows prepared at once: most of it is waiting for files and connections. */
-const PREPARE_AT_ONCE = 16;
+/** One snapshot switches as one step, but a flow that takes longer to prepare follows by itself. */
+const PREPARE_TOGETHER = 2_000;
+/** After this many milliseconds a preparation is given up, and tried again later. */
+const PREPARE_DEADLINE = 60_000;
+
+/** A version being prepared, and what became of it. */
+interface Preparation {
+  readonly digest: string;
+  readonly abort: AbortController;
+  /** Never rejects. */
+  readonly ended: Promise<void>;
+  run: FlowRun | null;
+  error: FlowErrors | FlowError | null;
+}
 
 /** What is known of one identity. */
 interface Entry {
   wanted: Wanted | null;
   run: FlowRun | null;
+  preparation: Preparation | null;
   /** Why the wanted version does not run. */
   error: FlowError | null;
   /** When `state` became what it is, milliseconds since 1970. */
@@ -26,7 +38,7 @@ interface Entry {
 /** Makes what runs follow what is wanted. One set is applied at a time; a newer one waits its turn. */
 export class Reconciler {
   readonly #entries = new Map<string, Entry>();
-  readonly #draining = new Set<Promise<unknown>>();
+  readonly #draining = new Map<FlowRun, Promise<void>>();
   #applying: Promise<void> = Promise.resolve();
   #wanted: readonly Wanted[] = [];
   #retry: Timer | null = null;
@@ -36,8 +48,8 @@ export class Reconciler {
   constructor(readonly options: EngineOptions) {}
 
   /**
-   * Applies a set of flows, ordered by precedence. Resolves once all that can run is running; what
-   * cannot is in the status. Never rejects.
+   * Applies a set of flows, ordered by precedence. Resolves once all that can run soon is running;
+   * what cannot is in the status. Never rejects.
    */
   apply(wanted: readonly Wanted[]): Promise<void> {
     this.#wanted = wanted;
@@ -49,10 +61,12 @@ export class Reconciler {
   async stop(deadline: number): Promise<boolean> {
     this.#stopped = true;
     this.#retry?.clear();
+    const entries = [...this.#entries.values()];
+    for (const { preparation } of entries) preparation?.abort.abort(stopped());
     await this.#applying;
-    const runs = [...this.#entries.values()].flatMap(({ run }) => run ? [run] : []);
+    for (const entry of entries) await this.#forget(entry);
+    const runs = [...entries.flatMap(({ run }) => run ? [run] : []), ...this.#draining.keys()];
     const results = await Promise.all(runs.map((run) => run.stop(deadline)));
-    await Promise.all(this.#draining);
     return results.every((inTime) => inTime);
   }
 
@@ -62,31 +76,29 @@ export class Reconciler {
   }
 
   #enqueue(): Promise<void> {
-    const applied = this.#applying.then(() => this.#stopped ? undefined : this.#apply());
+    const applied = this.#applying
+      .then(() => this.#stopped ? undefined : this.#apply())
+      .catch((cause) => {
+        const { code, message, stack } = toFlowError(cause, "reconcile.failed");
+        this.options.log.error("Flows were not brought up to date", {
+          code,
+          error: message,
+          stack,
+        });
+      });
     this.#applying = applied;
     return applied;
   }
 
   async #apply(): Promise<void> {
-    const wanted = this.#wanted;
-    this.#forgetUnwanted(wanted);
-    const flows = this.#effective(wanted);
-    const running = new Map(
-      [...this.#entries].flatMap(([identity, { run }]) =>
-        run ? [[identity, run.flow.digest] as const] : []
-      ),
-    );
-    const changes = diffFlows(flows, running);
+    this.#takeIn(this.#wanted);
+    const changes = diffFlows(this.#effective(this.#wanted), this.#running());
+    const wanted = changes.flatMap((change) => change.kind === "stop" ? [] : [change.flow]);
     // First everything is made ready, then everything switches in one go.
-    const ready = await this.#prepareAll(
-      changes.flatMap((change) => change.kind === "stop" ? [] : [change.flow]),
-    );
+    const ready = await this.#prepare(wanted);
+    if (this.#stopped) return;
     for (const change of changes) {
-      if (change.kind !== "stop") continue;
-      const entry = this.#entries.get(change.identity)!;
-      this.#drain(entry.run!);
-      entry.run = null;
-      entry.since = this.#now();
+      if (change.kind === "stop") this.#stopFlow(this.#entries.get(change.identity)!);
     }
     for (const run of ready) this.#switch(run);
     for (const [identity, entry] of this.#entries) {
@@ -95,8 +107,16 @@ export class Reconciler {
     this.#retryLater();
   }
 
+  #running(): Map<string, string> {
+    const running = new Map<string, string>();
+    for (const [identity, { run }] of this.#entries) {
+      if (run) running.set(identity, run.flow.digest);
+    }
+    return running;
+  }
+
   /** Marks what is no longer wanted, and takes in what is new. */
-  #forgetUnwanted(wanted: readonly Wanted[]): void {
+  #takeIn(wanted: readonly Wanted[]): void {
     for (const entry of this.#entries.values()) entry.wanted = null;
     for (const one of wanted) {
       const entry = this.#entries.get(one.identity);
@@ -105,6 +125,7 @@ export class Reconciler {
         this.#entries.set(one.identity, {
           wanted: one,
           run: null,
+          preparation: null,
           error: null,
           since: this.#now(),
         });
@@ -141,24 +162,74 @@ export class Reconciler {
       return entry.run ? [entry.run.flow] : [];
     });
     const again = assignClaims(kept);
+    for (const [identity, error] of again) this.#reject(this.#entries.get(identity)!, error);
     return kept.filter((flow) => !again.has(flow.identity));
   }
 
-  async #prepareAll(flows: readonly Flow[]): Promise<FlowRun[]> {
-    const ready: FlowRun[] = [];
-    const queue = flows.values();
-    const worker = async () => {
-      for (const flow of queue) {
-        const entry = this.#entries.get(flow.identity)!;
-        try {
-          ready.push(await FlowRun.prepare(flow, this.options));
-        } catch (cause) {
-          this.#reject(entry, cause instanceof FlowErrors ? cause : toFlowError(cause));
-        }
+  /** Those that are ready in time; the others come with a later `apply` of their own. */
+  async #prepare(flows: readonly Flow[]): Promise<FlowRun[]> {
+    const wanted = new Map(flows.map((flow) => [flow.identity, flow.digest]));
+    for (const [identity, entry] of this.#entries) {
+      if (entry.preparation && entry.preparation.digest !== wanted.get(identity)) {
+        await this.#forget(entry);
       }
+    }
+    const preparations = flows.map((flow) => {
+      const entry = this.#entries.get(flow.identity)!;
+      return { entry, preparation: entry.preparation ??= this.#begin(flow) };
+    });
+    const over = new AbortController();
+    await Promise.race([
+      Promise.all(preparations.map(({ preparation }) => preparation.ended)),
+      sleep(this.options.services.clock, PREPARE_TOGETHER, over.signal),
+    ]);
+    over.abort();
+    return preparations.flatMap(({ entry, preparation }) => {
+      const { run, error } = preparation;
+      if (!run && !error) {
+        this.#reject(entry, slow());
+        void preparation.ended.then(() => this.#enqueue());
+        return [];
+      }
+      entry.preparation = null;
+      if (error) this.#reject(entry, error);
+      return run ? [run] : [];
+    });
+  }
+
+  #begin(flow: Flow): Preparation {
+    const abort = new AbortController();
+    const timer = this.options.services.clock.after(PREPARE_DEADLINE, () => abort.abort(tooSlow()));
+    const ended = FlowRun.prepare(flow, this.options, abort.signal).then(
+      (run) => void (preparation.run = run),
+      (cause) => {
+        preparation.error = cause instanceof FlowErrors ? cause : toFlowError(cause);
+      },
+    ).finally(() => timer.clear());
+    const preparation: Preparation = {
+      digest: flow.digest,
+      abort,
+      ended,
+      run: null,
+      error: null,
     };
-    await Promise.all(Array.from({ length: PREPARE_AT_ONCE }, worker));
-    return ready;
+    return preparation;
+  }
+
+  /** Gives up a preparation that nobody wants any more. */
+  async #forget(entry: Entry): Promise<void> {
+    const { preparation } = entry;
+    if (!preparation) return;
+    entry.preparation = null;
+    preparation.abort.abort(stopped());
+    await preparation.ended;
+    await preparation.run?.discard();
+  }
+
+  #stopFlow(entry: Entry): void {
+    void this.#drain(entry.run!);
+    entry.run = null;
+    entry.since = this.#now();
   }
 
   #switch(run: FlowRun): void {
@@ -179,7 +250,7 @@ export class Reconciler {
 
   #drain(run: FlowRun): Promise<void> {
     const drained = run.stop(DRAIN_DEADLINE).then((inTime) => {
-      this.#draining.delete(drained);
+      this.#draining.delete(run);
       if (!inTime) {
         this.options.log.warning("A flow stopped before all was done", {
           flow: run.flow.identity,
@@ -187,7 +258,7 @@ export class Reconciler {
         });
       }
     });
-    this.#draining.add(drained);
+    this.#draining.set(run, drained);
     return drained;
   }
 
@@ -210,8 +281,9 @@ export class Reconciler {
   #retryLater(): void {
     this.#retry?.clear();
     this.#retry = null;
-    if (this.#stopped) return;
-    const waiting = [...this.#entries.values()].some(({ error }) => error && isTransient(error));
+    const waiting = [...this.#entries.values()].some(({ error, preparation }) =>
+      error && !preparation && isTransient(error)
+    );
     if (!waiting) return;
     const { services, retry } = this.options;
     this.#retries++;
@@ -247,4 +319,20 @@ export class Reconciler {
   #now(): number {
     return this.options.services.clock.now();
   }
+}
+
+function slow(): FlowError {
+  return new FlowError("task.preparing", "The flow is still being prepared", {
+    hint: "it starts by itself when its tasks are ready",
+  });
+}
+
+function tooSlow(): FlowError {
+  return new FlowError("task.prepare_timeout", "A task of the flow took too long to get ready", {
+    hint: "see what it connects to; it is tried again",
+  });
+}
+
+function stopped(): FlowError {
+  return new FlowError("delivery.stopped", "The flow is not wanted any more");
 }

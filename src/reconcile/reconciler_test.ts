@@ -208,3 +208,87 @@ Deno.test("a broken graph is reported and nothing of the flow starts", async () 
   assert.equal(reconciler.status()[0]!.error!.code, "flow.no_source");
   await reconciler.stop(0);
 });
+
+/** A task whose `create` waits for the test. */
+function slowToPrepare() {
+  const gate = Promise.withResolvers<void>();
+  const task = entry("slow", {
+    type: "slow",
+    summary: "",
+    config: {} as never,
+    examples: [],
+    mode: "sync",
+    async create() {
+      await gate.promise;
+      return (event, emit) => emit(event);
+    },
+  });
+  return { task, ready: () => gate.resolve() };
+}
+
+Deno.test("a flow that is slow to prepare delays no other, and follows when it is ready", async () => {
+  const { reconciler, clock, states } = setUp();
+  const slow = slowToPrepare();
+  const applied = reconciler.apply([
+    wanted("a", "1", [new HandSource().task(), end()]),
+    wanted("b", "1", [new HandSource().task(), slow.task]),
+  ]);
+  await clock.advance(2_000);
+  await applied;
+  assert.deepEqual(states(), { a: "running", b: "degraded" });
+  slow.ready();
+  await settle(10);
+  assert.deepEqual(states(), { a: "running", b: "running" });
+  await reconciler.stop(0);
+});
+
+Deno.test("a preparation that never ends is given up and tried again", async () => {
+  const { reconciler, clock } = setUp();
+  const applied = reconciler.apply([
+    wanted("a", "1", [new HandSource().task(), slowToPrepare().task]),
+  ]);
+  await clock.advance(2_000);
+  await applied;
+  await clock.advance(58_000);
+  assert.equal(reconciler.status()[0]!.error!.code, "task.prepare_timeout");
+  assert.equal(reconciler.status()[0]!.state, "degraded");
+  await reconciler.stop(0);
+});
+
+Deno.test("stop does not wait for a preparation that never ends", async () => {
+  const { reconciler } = setUp();
+  void reconciler.apply([wanted("a", "1", [new HandSource().task(), slowToPrepare().task])]);
+  await settle();
+  assert.equal(await reconciler.stop(0), true);
+});
+
+Deno.test("stop holds its deadline for flows that are draining already", async () => {
+  const { reconciler, clock } = setUp();
+  const source = new HandSource();
+  const work = Promise.withResolvers<null>();
+  await reconciler.apply([wanted("a", "1", [source.task(), waits("slow", () => work.promise)])]);
+  void source.output.deliver(testEvent(1));
+  await reconciler.apply([]);
+  const stopped = reconciler.stop(500);
+  await clock.advance(500);
+  assert.equal(await stopped, false);
+  work.resolve(null);
+  await settle();
+});
+
+Deno.test("a definition whose claims throw spoils its own flow only", async () => {
+  const { reconciler, states } = setUp();
+  const source = new HandSource().task();
+  const definition = {
+    ...source.definition,
+    claims() {
+      throw new Error("claims are broken");
+    },
+  };
+  await reconciler.apply([
+    wanted("a", "1", [{ ...source, definition: definition as never }, end()]),
+    wanted("b", "1", [new HandSource().task(), end()]),
+  ]);
+  assert.deepEqual(states(), { a: "invalid", b: "running" });
+  await reconciler.stop(0);
+});

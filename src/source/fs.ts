@@ -85,7 +85,10 @@ export class FsSource implements Source {
   watch(signal: AbortSignal): AsyncIterable<void> {
     const { path, clock, watchFs } = this.#options;
     const fingerprint = async () => {
-      const found = await this.#discover([]);
+      // Flows may refer to any file beside them.
+      const found = await discover({ ...await targetOf(path), matches: () => true }).catch(
+        () => [],
+      );
       return found.map((one) => `${one.path}\0${signatureOf(one.stat)}`).join("\n");
     };
     return watchFolder({ path, clock, signal, fingerprint, watchFs });

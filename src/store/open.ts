@@ -2,6 +2,7 @@ import type { Clock } from "../core/clock.ts";
 import { FlowError, textOf } from "../core/errors.ts";
 import type { Store } from "../flow/store.ts";
 import { DenoKvStore } from "./deno_kv.ts";
+import { storeFault } from "./errors.ts";
 import { lockFile } from "./lock.ts";
 
 /**
@@ -17,6 +18,20 @@ export async function openDenoKv(path: string, clock: Clock): Promise<Store> {
   } catch (cause) {
     lock[Symbol.dispose]();
     throw cause;
+  }
+}
+
+/**
+ * Opens a store that someone else keeps, and that other processes write to as well.
+ *
+ * @param address As `Deno.openKv` takes it; `undefined` for the platform's own.
+ * @throws {FlowError} `store.unavailable`
+ */
+export async function openHostedKv(address: string | undefined, clock: Clock): Promise<Store> {
+  try {
+    return new DenoKvStore({ kv: await Deno.openKv(address), clock, hosted: true });
+  } catch (cause) {
+    throw storeFault(cause);
   }
 }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { FileResources } from "./resources.ts";
+import { FileResources } from "./file_resources.ts";
 
 async function withFolder(run: (folder: string) => Promise<void>): Promise<void> {
   const folder = await Deno.makeTempDir();

@@ -3,7 +3,7 @@ import { FlowError } from "../core/errors.ts";
 import type { ResourceFile, Resources } from "../flow/resource.ts";
 import { nearest } from "../flow/similar.ts";
 
-/** Files below one folder: `resources.path` of config.yaml. */
+/** Files below one folder. */
 export class FileResources implements Resources {
   readonly #root: string | undefined;
 
@@ -45,6 +45,22 @@ export class FileResources implements Resources {
       });
     }
   }
+}
+
+/** Looks in one place after another; the last one says what is wrong when none has it. */
+export function layered(places: readonly Resources[]): Resources {
+  return {
+    async read(key) {
+      for (const place of places.slice(0, -1)) {
+        try {
+          return await place.read(key);
+        } catch (cause) {
+          if (!(cause instanceof FlowError && cause.code === "resource.missing")) throw cause;
+        }
+      }
+      return await places.at(-1)!.read(key);
+    },
+  };
 }
 
 /**
