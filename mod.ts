@@ -22,7 +22,15 @@ export {
   type RuntimeOptions,
   type RuntimeStatus,
 } from "./src/runtime.ts";
-export { checkConfig, type Config, loadConfig } from "./src/config/load.ts";
+export {
+  checkConfig,
+  type Config,
+  type ConfigInput,
+  type Environment,
+  loadConfig,
+} from "./src/config/load.ts";
+export type { Fetch } from "./src/app/mount.ts";
+export type { TaskCount } from "./src/engine/flow_run.ts";
 export type { FlowState, FlowStatus } from "./src/reconcile/status.ts";
 
 export {
@@ -35,6 +43,7 @@ export {
   type CollectorContext,
   type CollectorOutput,
   defineTask,
+  type DefinitionBase,
   type EitherDefinition,
   type Emit,
   type EmitOptions,
@@ -53,12 +62,15 @@ export {
   type TaskContext,
   type TaskDefinition,
   type TaskExample,
+  type TaskSchema,
   Tracked,
 } from "./src/flow/task.ts";
 export {
   type Data,
   derive,
   type EventError,
+  type EventInit,
+  type EventView,
   type FlowEvent,
   isBytes,
   type Json,
@@ -70,9 +82,31 @@ export {
 export type { Field } from "./src/flow/field.ts";
 export type { Entry, Expiry, Key, Revision, Store } from "./src/flow/store.ts";
 export type { Services } from "./src/flow/services.ts";
-export { FlowError, FlowErrors, formatError, type Position } from "./src/core/errors.ts";
-export type { Clock } from "./src/core/clock.ts";
-export type { Log } from "./src/core/log.ts";
+export { type ResourceFile, ResourceRef, type Resources } from "./src/flow/resource.ts";
+export type { Schedule, Scheduler } from "./src/flow/scheduler.ts";
+export type {
+  Script,
+  ScriptEngines,
+  ScriptEvent,
+  ScriptHost,
+  ScriptLanguage,
+  ScriptLimits,
+  ScriptResult,
+  ScriptSource,
+} from "./src/flow/script.ts";
+export type { Endpoint, Endpoints, HttpMethod, UserAuth, UserIdentity } from "./src/flow/http.ts";
+export {
+  type ErrorView,
+  FlowError,
+  type FlowErrorOptions,
+  FlowErrors,
+  formatError,
+  type Position,
+  type Remedy,
+} from "./src/core/errors.ts";
+export type { Clock, Timer } from "./src/core/clock.ts";
+export type { Random } from "./src/core/random.ts";
+export type { Log, LogFields } from "./src/core/log.ts";
 
 /** Schemas for the `config` of task definitions, beside valibot's own. */
 export * as schema from "./src/flow/schema.ts";

@@ -7,7 +7,7 @@ import { controlApp } from "./app/control.ts";
 import { healthApp } from "./app/health.ts";
 import { listen, type Listener, type ListenOptions } from "./app/listen.ts";
 import { type Fetch, mountAll } from "./app/mount.ts";
-import { checkConfig, type Config, isChecked } from "./config/load.ts";
+import { checkConfig, type Config, type ConfigInput, isChecked } from "./config/load.ts";
 import { type Clock, systemClock } from "./core/clock.ts";
 import { FlowError, textOf } from "./core/errors.ts";
 import { type Log, logFor } from "./core/log.ts";
@@ -89,7 +89,7 @@ export interface Runtime extends AsyncDisposable {
  * @param config As `loadConfig` gives it, or the same keys as in config.yaml.
  * @throws {FlowErrors} everything wrong with the configuration.
  */
-export function createRuntime(config: unknown, options: RuntimeOptions = {}): Runtime {
+export function createRuntime(config: Config | ConfigInput, options: RuntimeOptions = {}): Runtime {
   return new FlowRuntime(isChecked(config) ? config : checkConfig(config), options);
 }
 

@@ -28,7 +28,7 @@ export async function checkFlows(config: Config, paths: readonly string[]): Prom
   const loader = new FlowLoader("files", {
     definitions: await parts.taskDefinitions(config),
     env: wholeEnv((name) => Deno.env.get(name)),
-    resources: parts.resourcesOf(config),
+    resources: await parts.resourcesOf(config),
     services: {
       scripts,
       scheduler: new parts.TimerScheduler({ clock }),

@@ -7,11 +7,13 @@ import { withoutUnavailable } from "./not_available.ts";
 import { withOverrides } from "./overrides.ts";
 import { type Config, ConfigSchema, type WrittenConfig } from "./schema.ts";
 
-export type { Config } from "./schema.ts";
+export type { Config, ConfigInput } from "./schema.ts";
 
 /** Where the store lives when nobody says: below the working directory, not beside config.yaml. */
 export const DEFAULT_STORE = ".flowgen/store.sqlite3";
 
+/** Variables by name. */
+/** Variables by name. */
 export type Environment = Readonly<Record<string, string>>;
 
 /**

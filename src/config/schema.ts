@@ -136,6 +136,9 @@ export const ConfigSchema = v.strictObject({
   }),
 });
 
+/** A configuration as a person writes it, in config.yaml or in code. */
+export type ConfigInput = v.InferInput<typeof ConfigSchema>;
+
 /** As the schema gives it, with paths as they were written. */
 export type WrittenConfig = v.InferOutput<typeof ConfigSchema>;
 

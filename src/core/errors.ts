@@ -27,6 +27,8 @@ const REMEDIES: Record<string, Remedy> = {
   "flow.*": "config",
   "resource.*": "config",
   "task.*": "config",
+  "task.preparing": "retry",
+  "task.prepare_timeout": "retry",
   "template.*": "event",
   "template.syntax": "config",
   "event.*": "event",
@@ -150,13 +152,16 @@ export function formatError(error: FlowError): string {
     : `${head}\n${error.message}`;
 }
 
+/** An error as JSON. */
+export interface ErrorView {
+  readonly code: string;
+  readonly message: string;
+  readonly hint?: string;
+  readonly position?: Position;
+}
+
 /** The JSON form of the same, for `--json` and the status. */
-export function errorToJson(error: FlowError): {
-  code: string;
-  message: string;
-  hint?: string;
-  position?: Position;
-} {
+export function errorToJson(error: FlowError): ErrorView {
   return {
     code: error.code,
     message: error.message,

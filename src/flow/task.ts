@@ -181,10 +181,12 @@ export interface TaskExample {
   readonly output?: readonly unknown[];
 }
 
+/** A valibot schema of a task's own fields. */
 // deno-lint-ignore no-explicit-any
-type Schema = v.GenericSchema<any, any>;
+export type TaskSchema = v.GenericSchema<any, any>;
 
-interface DefinitionBase<S extends Schema> {
+/** What all kinds of task definitions have. */
+export interface DefinitionBase<S extends TaskSchema> {
   /** The key in YAML, system first outside core. */
   readonly type: string;
   readonly summary: string;
@@ -197,12 +199,12 @@ interface DefinitionBase<S extends Schema> {
   check?(context: CheckContext<v.InferOutput<S>>): void | Promise<void>;
 }
 
-export interface SyncDefinition<S extends Schema> extends DefinitionBase<S> {
+export interface SyncDefinition<S extends TaskSchema> extends DefinitionBase<S> {
   readonly mode: "sync";
   create(context: TaskContext<v.InferOutput<S>>): SyncRun | Promise<SyncRun>;
 }
 
-export interface AsyncDefinition<S extends Schema> extends DefinitionBase<S> {
+export interface AsyncDefinition<S extends TaskSchema> extends DefinitionBase<S> {
   readonly mode: "async";
   /** Events worked on at once unless the flow file says; 16 when left out. */
   readonly concurrency?: number;
@@ -210,7 +212,7 @@ export interface AsyncDefinition<S extends Schema> extends DefinitionBase<S> {
 }
 
 /** Decides when it is made whether it waits. */
-export interface EitherDefinition<S extends Schema> extends DefinitionBase<S> {
+export interface EitherDefinition<S extends TaskSchema> extends DefinitionBase<S> {
   readonly mode: "either";
   readonly concurrency?: number;
   create(
@@ -218,14 +220,14 @@ export interface EitherDefinition<S extends Schema> extends DefinitionBase<S> {
   ): Promise<{ sync: SyncRun } | { async: AsyncRun }>;
 }
 
-export interface CollectDefinition<S extends Schema> extends DefinitionBase<S> {
+export interface CollectDefinition<S extends TaskSchema> extends DefinitionBase<S> {
   readonly mode: "collect";
   /** Longest time an event may be kept, milliseconds; `undefined` when unbounded. */
   holds?(config: v.InferOutput<S>): number | undefined;
   create(context: CollectorContext<v.InferOutput<S>>): Collector | Promise<Collector>;
 }
 
-export interface SourceDefinition<S extends Schema> extends DefinitionBase<S> {
+export interface SourceDefinition<S extends TaskSchema> extends DefinitionBase<S> {
   readonly mode: "source";
   /** Deliveries open at once unless the flow file says; 1,024 when left out. */
   readonly window?: number;
@@ -236,21 +238,48 @@ export interface SourceDefinition<S extends Schema> extends DefinitionBase<S> {
   create(context: TaskContext<v.InferOutput<S>>): SourceRun | Promise<SourceRun>;
 }
 
-export type TaskDefinition<S extends Schema = Schema> =
+export type TaskDefinition<S extends TaskSchema = TaskSchema> =
   | SyncDefinition<S>
   | AsyncDefinition<S>
   | EitherDefinition<S>
   | CollectDefinition<S>
   | SourceDefinition<S>;
 
-/** Gives a definition its types. See `docs/tasks.md` for how to write one. */
-export function defineTask<S extends Schema>(definition: SyncDefinition<S>): SyncDefinition<S>;
-export function defineTask<S extends Schema>(definition: AsyncDefinition<S>): AsyncDefinition<S>;
-export function defineTask<S extends Schema>(definition: EitherDefinition<S>): EitherDefinition<S>;
-export function defineTask<S extends Schema>(
+/**
+ * Gives a definition its types. See `docs/tasks.md` for how to write one.
+ *
+ * ```ts
+ * import * as v from "valibot";
+ * import { defineTask, derive, testing } from "../../mod.ts";
+ *
+ * const shout = defineTask({
+ *   type: "shout",
+ *   mode: "sync",
+ *   summary: "Turns text into capitals.",
+ *   config: v.strictObject({ field: v.string() }),
+ *   examples: [],
+ *   create: ({ config, name }) => (event, emit) => {
+ *     const { [config.field]: text } = event.data as Record<string, string>;
+ *     emit(derive(event, { data: text!.toUpperCase(), subject: name }));
+ *   },
+ * });
+ * const [loud] = testing.runTask(shout, { config: { field: "say" }, input: [{ say: "hi" }] });
+ * if (loud !== "HI") throw new Error(String(loud));
+ * ```
+ */
+export function defineTask<S extends TaskSchema>(definition: SyncDefinition<S>): SyncDefinition<S>;
+export function defineTask<S extends TaskSchema>(
+  definition: AsyncDefinition<S>,
+): AsyncDefinition<S>;
+export function defineTask<S extends TaskSchema>(
+  definition: EitherDefinition<S>,
+): EitherDefinition<S>;
+export function defineTask<S extends TaskSchema>(
   definition: CollectDefinition<S>,
 ): CollectDefinition<S>;
-export function defineTask<S extends Schema>(definition: SourceDefinition<S>): SourceDefinition<S>;
+export function defineTask<S extends TaskSchema>(
+  definition: SourceDefinition<S>,
+): SourceDefinition<S>;
 export function defineTask(definition: TaskDefinition): TaskDefinition {
   return definition;
 }

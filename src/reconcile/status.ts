@@ -1,4 +1,4 @@
-import { errorToJson, type FlowError } from "../core/errors.ts";
+import { errorToJson, type ErrorView, type FlowError } from "../core/errors.ts";
 import type { TaskCount } from "../engine/flow_run.ts";
 
 export type FlowState = "running" | "standby" | "degraded" | "invalid" | "disabled" | "stopped";
@@ -19,7 +19,7 @@ export interface FlowStatus {
   /** Deliveries under way. */
   readonly open: number;
   readonly tasks: readonly TaskCount[];
-  readonly error?: ReturnType<typeof errorToJson>;
+  readonly error?: ErrorView;
 }
 
 export function shortVersion(digest: string): string {
