@@ -113,7 +113,11 @@ class FlowRuntime implements Runtime {
   #starting: Promise<void> | null = null;
   #stopping: Promise<boolean> | null = null;
 
-  constructor(readonly config: Config, readonly options: RuntimeOptions) {
+  /** Private, so that nobody who inspects a runtime sees the secrets in it. */
+  readonly #config: Config;
+
+  constructor(config: Config, readonly options: RuntimeOptions) {
+    this.#config = config;
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log ?? logFor("runtime");
     this.#node = uuid7(this.#clock.now());
@@ -125,7 +129,7 @@ class FlowRuntime implements Runtime {
     this.fetch = mountAll({ endpoints: { fetch: this.#serve }, health: this.#health });
   }
 
-  start(): Promise<void> {
+  async start(): Promise<void> {
     if (this.#starting || this.#stopping) {
       throw new FlowError("runtime.started_twice", "A runtime starts once", {
         hint: "make another one with createRuntime",
@@ -133,10 +137,12 @@ class FlowRuntime implements Runtime {
     }
     this.#state = "starting";
     this.#starting = this.#start();
-    return this.#starting.catch(async (cause) => {
+    try {
+      await this.#starting;
+    } catch (cause) {
       await this.stop(0);
       throw cause;
-    });
+    }
   }
 
   stop(deadline = STOP_DEADLINE): Promise<boolean> {
@@ -148,7 +154,7 @@ class FlowRuntime implements Runtime {
   }
 
   status(): RuntimeStatus {
-    const { cache, http_server } = this.config;
+    const { cache, http_server } = this.#config;
     return {
       version,
       node: this.#node,
@@ -172,7 +178,8 @@ class FlowRuntime implements Runtime {
       : this.#looked.promise.then(() => this.#endpoints.fetch(request));
 
   async #start(): Promise<void> {
-    const { config, options } = this;
+    const { options } = this;
+    const config = this.#config;
     const definitions = await parts.taskDefinitions(config, options.tasks);
     // Ports first: what cannot listen must not have started anything.
     if (options.listen !== false) await this.#listen();
@@ -230,7 +237,8 @@ class FlowRuntime implements Runtime {
   }
 
   async #services(): Promise<Services> {
-    const { config, options } = this;
+    const { options } = this;
+    const config = this.#config;
     const clock = this.#clock;
     const store = await parts.openStore(config, clock);
     this.#closers.push(() => store[Symbol.asyncDispose]());
@@ -258,7 +266,7 @@ class FlowRuntime implements Runtime {
   }
 
   async #listen(): Promise<void> {
-    const { health, http_server } = this.config;
+    const { health, http_server } = this.#config;
     if (health.enabled) {
       this.#healthPort = await this.#open({
         fetch: this.#health.fetch,
@@ -278,7 +286,7 @@ class FlowRuntime implements Runtime {
   }
 
   async #openControl(): Promise<void> {
-    const { cache, control: { path } } = this.config;
+    const { cache, control: { path } } = this.#config;
     try {
       await Deno.mkdir(dirname(path), { recursive: true });
       await this.#open({ fetch: controlApp({ status: () => this.status() }).fetch, path });
@@ -303,7 +311,7 @@ class FlowRuntime implements Runtime {
 
   /** Loads the flows once, and again whenever their files or resources change. */
   async #follow(reconciler: Reconciler, loader: FlowLoader): Promise<void> {
-    const { flows, resources } = this.config;
+    const { flows, resources } = this.#config;
     if (flows.path === undefined) return;
     const follower = new Follower({
       source: parts.fileSource(flows.path, this.#clock),

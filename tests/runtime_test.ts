@@ -273,7 +273,7 @@ Deno.test("a runtime that is stopped while it starts closes everything", async (
 Deno.test("a runtime starts once, and stops once however often it is asked", async () => {
   const runtime = createRuntime({ cache: { type: "memory" } }, { listen: false, log: silentLog });
   await runtime.start();
-  assert.throws(() => runtime.start(), { code: "runtime.started_twice" });
+  await assert.rejects(() => runtime.start(), { code: "runtime.started_twice" });
   assert.equal(runtime.stop(), runtime.stop());
   assert.equal(await runtime.stop(), true);
   const answer = await runtime.fetch(new Request("http://edge/hello"));
@@ -322,4 +322,10 @@ Deno.test("a resource is looked for beside the flows first, then in resources.pa
     await save("flows/both.js", "return 'changed';");
     await until(async () => (await text(await call("/both")))[1] === '"changed"');
   }, { scripts: { isolation: "none" } });
+});
+
+Deno.test("nobody who looks at a runtime sees its secrets", () => {
+  const auth = { type: "jwt" as const, secret: "hunter2" };
+  const runtime = createRuntime({ http_server: { auth } });
+  assert.doesNotMatch(Deno.inspect(runtime, { depth: 9 }) + JSON.stringify(runtime), /hunter2/);
 });

@@ -61,6 +61,7 @@ function check(
     env: { uses: [...over.uses, ...filled.uses], failed: filled.failed, guarded: true },
   });
   const all = [
+    ...(checked.ok ? samePorts(checked.output, places) : []),
     ...filled.findings,
     ...over.findings,
     ...findings,
@@ -80,6 +81,23 @@ const checkedConfigs = new WeakSet<object>();
 /** Whether `loadConfig` or `checkConfig` made this value, in which durations are numbers already. */
 export function isChecked(value: unknown): value is Config {
   return typeof value === "object" && value !== null && checkedConfigs.has(value);
+}
+
+/** Two listeners cannot share a port; better said here than as a port in use by another program. */
+function samePorts({ http_server, health }: WrittenConfig, places?: Places): FlowError[] {
+  const shared = http_server.enabled && health.enabled && http_server.port === health.port;
+  if (!shared || health.port === 0) return [];
+  return [
+    new FlowError(
+      "config.ports_equal",
+      `Cannot use port ${health.port} for both http_server and health`,
+      {
+        hint:
+          "change health.port, or set health.enabled to false: its paths are then on http_server",
+        position: places?.locate(["health", "port"]),
+      },
+    ),
+  ];
 }
 
 /** Flowgen 0.120 grouped these sections under one. */

@@ -99,3 +99,12 @@ Deno.test("a store in memory is asked for by its type, not by a name of SQLite's
     "hint: leave path out and write type: memory",
   ]);
 });
+
+Deno.test("one port for two listeners is refused before anything starts", () => {
+  assert.deepEqual(complaints({ http_server: { port: 8081 } }), [
+    "config.ports_equal\nCannot use port 8081 for both http_server and health\n" +
+    "hint: change health.port, or set health.enabled to false: its paths are then on http_server",
+  ]);
+  checkConfig({ http_server: { port: 0 }, health: { port: 0 } });
+  checkConfig({ http_server: { port: 8081 }, health: { enabled: false } });
+});

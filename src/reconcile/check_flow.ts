@@ -1,4 +1,4 @@
-import { type FlowError, FlowErrors, toFlowError } from "../core/errors.ts";
+import { FlowError, FlowErrors, toFlowError } from "../core/errors.ts";
 import { buildGraph } from "../engine/graph.ts";
 import type { Flow, TaskEntry } from "../flow/flow.ts";
 import { type FlowFileInput, parseFlow } from "../flow/flow_file.ts";
@@ -21,12 +21,13 @@ export async function checkFlow(input: CheckInput): Promise<Flow> {
   const flow = await parseFlow(input);
   const resources = new RecordedResources(input.resources);
   const findings = await checkResources(flow, resources);
-  if (findings.length === 0) {
-    collect(findings, () => void buildGraph(flow));
-    for (const task of flow.tasks) {
-      try {
-        await task.definition.check?.(contextOf(flow, task, resources, input.services));
-      } catch (cause) {
+  collect(findings, () => void buildGraph(flow));
+  for (const task of flow.tasks) {
+    try {
+      await task.definition.check?.(contextOf(flow, task, resources, input.services));
+    } catch (cause) {
+      // A missing resource is told already, at the place that names it.
+      if (!(cause instanceof FlowError && cause.code.startsWith("resource."))) {
         add(findings, cause, task);
       }
     }

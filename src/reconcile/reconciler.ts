@@ -155,15 +155,19 @@ export class Reconciler {
     const losers = assignClaims(flows);
     if (losers.size === 0) return [...flows];
     const kept = flows.flatMap((flow) => {
-      const error = losers.get(flow.identity);
-      if (!error) return [flow];
-      const entry = this.#entries.get(flow.identity)!;
-      this.#reject(entry, error);
-      return entry.run ? [entry.run.flow] : [];
+      if (!losers.has(flow.identity)) return [flow];
+      const { run } = this.#entries.get(flow.identity)!;
+      return run ? [run.flow] : [];
     });
     const again = assignClaims(kept);
-    for (const [identity, error] of again) this.#reject(this.#entries.get(identity)!, error);
-    return kept.filter((flow) => !again.has(flow.identity));
+    const stays = (identity: string) => !again.has(identity);
+    for (const [identity, error] of [...again, ...losers]) {
+      const entry = this.#entries.get(identity)!;
+      const isBroken = entry.wanted?.flow instanceof FlowErrors;
+      // What is wrong with the file itself was told, and says more than what its old version lost.
+      if (!isBroken) this.#reject(entry, error, entry.run !== null && stays(identity));
+    }
+    return kept.filter((flow) => stays(flow.identity));
   }
 
   /** Those that are ready in time; the others come with a later `apply` of their own. */
@@ -262,7 +266,7 @@ export class Reconciler {
     return drained;
   }
 
-  #reject(entry: Entry, cause: FlowErrors | FlowError): void {
+  #reject(entry: Entry, cause: FlowErrors | FlowError, runsOn = entry.run !== null): void {
     const error = cause instanceof FlowErrors ? cause.findings[0]! : cause;
     const known = entry.error && formatError(entry.error) === formatError(error);
     entry.error = error;
@@ -271,7 +275,7 @@ export class Reconciler {
     const findings = cause instanceof FlowErrors ? cause.findings : [cause];
     for (const finding of findings) {
       this.options.log.error(
-        entry.run ? "Flow is broken, its last good version runs on" : "Flow does not run",
+        runsOn ? "Flow is broken, its last good version runs on" : "Flow does not run",
         { flow: entry.wanted?.identity, error: formatError(finding) },
       );
     }
