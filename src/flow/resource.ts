@@ -17,3 +17,8 @@ export interface ResourceFile {
 export class ResourceRef {
   constructor(readonly key: string) {}
 }
+
+/** What text fields hold: a resource as UTF-8. @throws {FlowError} like `Resources.read` */
+export async function textOfResource(resources: Resources, key: string): Promise<string> {
+  return new TextDecoder().decode((await resources.read(key)).bytes);
+}

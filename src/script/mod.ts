@@ -12,21 +12,20 @@ import type {
 import type { Pool } from "./js/pool.ts";
 import type { ChildCommand } from "./js/process.ts";
 import { prepare } from "./js/source.ts";
+import { limitsOf } from "./limits.ts";
 
 export type { ChildCommand } from "./js/process.ts";
-
-export const DEFAULT_LIMITS: ScriptLimits = {
-  timeout: 5_000,
-  memory: 128 * 1024 * 1024,
-  output: 16 * 1024 * 1024,
-};
+export { DEFAULT_LIMITS, GREATEST_LIMITS } from "./limits.ts";
 
 export interface ScriptEngineOptions {
   /** `process`: in children without any permission. `none`: in this isolate, without a cage. */
   readonly isolation: "process" | "none";
   readonly defaultLanguage: ScriptLanguage;
-  /** Children at most; cores less one when left out. */
+  /**
+   * Children at most, beside one for scripts that have cost theirs; cores less one when left out.
+   */
   readonly children?: number;
+  /** Ceilings for what tasks ask for, and what applies where they do not ask. */
   readonly limits?: Partial<ScriptLimits>;
   readonly clock: Clock;
   readonly log: Log;
@@ -43,8 +42,7 @@ export function createScriptEngines(
 
 class Engines implements ScriptEngines, AsyncDisposable {
   readonly #options: ScriptEngineOptions;
-  /** By heap size, which is a property of the process: scripts that want another get other children. */
-  readonly #pools = new Map<number, Promise<Pool>>();
+  #pool: Promise<Pool> | undefined;
 
   constructor(options: ScriptEngineOptions) {
     this.#options = options;
@@ -61,37 +59,36 @@ class Engines implements ScriptEngines, AsyncDisposable {
   async compile(source: ScriptSource, host: ScriptHost): Promise<Script> {
     const prepared = prepareFor(source);
     const { isolation, clock } = this.#options;
-    const limits = { ...DEFAULT_LIMITS, ...this.#options.limits, ...given(source.limits) };
+    const limits = limitsOf(this.#options.limits, source.limits);
     // Flows without scripts must not pay for engines at start-up, nor one isolation for the other.
     if (isolation === "none") {
       const { compilePlain } = await import("./js/plain.ts");
       return compilePlain(prepared, source, host, { clock, timeout: limits.timeout });
     }
     const { compileCaged } = await import("./js/caged.ts");
-    return compileCaged(await this.#pool(limits.memory), prepared, source, host, limits);
+    this.#pool ??= this.#openPool().catch((cause) => {
+      this.#pool = undefined; // the next one may be allowed to
+      throw cause;
+    });
+    return compileCaged(await this.#pool, prepared, source, host, limits);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const pools = await Promise.all(this.#pools.values());
-    await Promise.all(pools.map((pool) => pool[Symbol.asyncDispose]()));
+    const pool = await this.#pool;
+    await pool?.[Symbol.asyncDispose]();
   }
 
-  #pool(memory: number): Promise<Pool> {
-    let pool = this.#pools.get(memory);
-    if (!pool) {
-      this.#pools.set(memory, pool = this.#openPool(memory));
-      pool.catch(() => this.#pools.delete(memory)); // the next one may be allowed to
-    }
-    return pool;
-  }
-
-  async #openPool(memory: number): Promise<Pool> {
+  async #openPool(): Promise<Pool> {
     const { Pool } = await import("./js/pool.ts");
-    const { defaultCommand } = await import("./js/process.ts");
+    const { Child, defaultCommand } = await import("./js/process.ts");
     const { clock, log, command = defaultCommand() } = this.#options;
     assertMayRun(command.command);
-    const children = this.#options.children ?? Math.max(1, navigator.hardwareConcurrency - 1);
-    return new Pool({ command, children, memory, clock, log });
+    return new Pool({
+      start: (memory, listener) => Child.start({ command, clock, memory }, listener),
+      children: this.#options.children ?? Math.max(1, navigator.hardwareConcurrency - 1),
+      clock,
+      log,
+    });
   }
 }
 
@@ -117,9 +114,4 @@ function prepareFor(source: ScriptSource) {
     );
   }
   return prepare(source);
-}
-
-/** Limits left out must not hide the defaults. */
-function given(limits: Partial<ScriptLimits> = {}): Partial<ScriptLimits> {
-  return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined));
 }

@@ -332,7 +332,20 @@ export function testScripts(name: string, open: () => TestEngines): void {
     const items = result.kind === "list" &&
       result.items.map((item) => "value" in item && item.value);
     assert.deepEqual(items, [true, false, 5, ["a", "b", "n"], true, null, { deep: [1] }]);
-    assert.equal(host.cache.entries.get("b")?.ttl, 60_000);
+    const { value: bytes, ttl } = host.cache.entries.get("b")!;
+    assert.equal(ttl, 60_000);
+    // Version 1, then `J` for JSON.
+    assert.equal(new TextDecoder().decode(bytes), '\x01J{"deep":[1]}');
+  });
+
+  test("a value in the cache that we did not write is told, not guessed at", async (engines) => {
+    const host = testHost();
+    await host.cache.put(["k"], new TextEncoder().encode('{"deep":[1]}'));
+    await assert.rejects(
+      async () =>
+        await runScript(engines, 'return await ctx.cache.get("k")', testView({}), { host }),
+      { code: "store.record_invalid", message: 'Cannot read the value of "k"' },
+    );
   });
 
   test("increments at the same time all count", async (engines) => {
@@ -373,10 +386,48 @@ export function testScripts(name: string, open: () => TestEngines): void {
       code: "script.failed",
       message: "ctx.cache.get expects a key, which is text and not empty",
     });
-    await fails(engines, 'return await ctx.cache.put("k", 1, -1)', {
-      code: "script.failed",
-      message: "ctx.cache.put expects its ttl in seconds, greater than 0",
+  });
+
+  const ttls = ["-1", "0", "NaN", "Infinity", "1e16", "1e308", '"60"', "{}"];
+  for (const ttl of ttls) {
+    test(`a ttl of ${ttl} is refused`, async (engines) => {
+      for (const op of ["put", "create", "increment"]) {
+        await fails(engines, `return await ctx.cache.${op}("k", 1, ${ttl})`, {
+          code: "script.failed",
+          message:
+            `ctx.cache.${op} expects its ttl in seconds, greater than 0 and at most 3155760000`,
+        });
+      }
     });
+  }
+
+  test("a ttl that is undefined or null is left out", async (engines) => {
+    const host = testHost();
+    const code = 'await ctx.cache.put("a", 1, undefined); return await ctx.cache.put("b", 1, null)';
+    await runScript(engines, code, testView({}), { host });
+    assert.deepEqual([...host.cache.entries.values()].map(({ ttl }) => ttl), [
+      undefined,
+      undefined,
+    ]);
+  });
+
+  test("a script whose event is over writes nothing more", async (engines) => {
+    const asked = Promise.withResolvers<void>();
+    const gate = Promise.withResolvers<string>();
+    const host = testHost({ resource: () => (asked.resolve(), gate.promise) });
+    const code = 'if (event.data.waits) await ctx.resource.get("gate");\n' +
+      "await ctx.cache.put(event.data.key, 1); return 1";
+    const script = await compileScript(engines, code, { host });
+    const abort = new AbortController();
+    const aborted =
+      (async () => await script.run(testView({ waits: true, key: "late" }), abort.signal))();
+    await asked.promise;
+    abort.abort(new Error("enough"));
+    gate.resolve("open");
+    await assert.rejects(aborted, { message: "enough" });
+    // By the time another event is done, the first script has gone on as far as it can.
+    await script.run(testView({ waits: false, key: "k" }));
+    assert.deepEqual([...host.cache.entries.keys()], ["k"]);
   });
 
   test("ctx.resource and ctx.epoch are there", async (engines) => {

@@ -1,4 +1,10 @@
-import type { Script, ScriptHost, ScriptResult, ScriptSource } from "../../flow/script.ts";
+import type {
+  Script,
+  ScriptHost,
+  ScriptLimits,
+  ScriptResult,
+  ScriptSource,
+} from "../../flow/script.ts";
 import { type CagedScript, Job } from "./job.ts";
 import type { Pool } from "./pool.ts";
 import type { Prepared } from "./source.ts";
@@ -11,7 +17,7 @@ export function compileCaged(
   prepared: Prepared,
   source: ScriptSource,
   host: ScriptHost,
-  limits: { timeout: number; output: number },
+  limits: ScriptLimits,
 ): Script {
   const script: CagedScript = { id: ++made, source, prepared, host, ...limits };
   pool.add(script);

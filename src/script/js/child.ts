@@ -11,11 +11,6 @@ import { encodeFrame, type Frame, FrameReader } from "./wire.ts";
 const CHUNK_CHARS = 64 * 1024;
 const CHUNK_MS = 5;
 
-interface InstalledIn {
-  readonly context: Context;
-  readonly isAsync: boolean;
-}
-
 /** Entry of a child; it ends the process when stdin ends, so nothing stays behind a lost parent. */
 export async function runChild(): Promise<void> {
   await new ScriptChild().run();
@@ -53,7 +48,6 @@ class ScriptChild {
   readonly #platform = takePlatform();
   readonly #reader = new FrameReader();
   readonly #contexts = new Map<string, Context>();
-  readonly #scripts = new Map<number, InstalledIn>();
   readonly #watch = new Int32Array(new SharedArrayBuffer(4 * WATCH.length));
   readonly #slices: (() => void | Promise<void>)[] = [];
   #working = false;
@@ -90,7 +84,7 @@ class ScriptChild {
         case "cancel":
           return this.#cancel(words);
         case "forget-script":
-          return this.#forgetScript(words[0]!, Number(words[1]));
+          return this.#contexts.get(words[0]!)?.forget(Number(words[1]));
         case "forget-flow":
           this.#contexts.delete(words[0]!);
       }
@@ -112,26 +106,20 @@ class ScriptChild {
     if (!context) this.#contexts.set(flow, context = new Context());
     const cut = body.indexOf("\n");
     const label = `flowgen-script-${id}`;
-    const error = context.install(id, label, body.slice(0, cut), body.slice(cut + 1));
-    if (error !== "") return this.#send(`refused ${id}`, error);
-    this.#scripts.set(id, { context, isAsync });
-  }
-
-  #forgetScript(flow: string, id: number): void {
-    this.#contexts.get(flow)?.cage.forget(id);
-    this.#scripts.delete(id);
+    const error = context.install(id, label, isAsync, body.slice(0, cut), body.slice(cut + 1));
+    if (error !== "") this.#send(`refused ${id}`, error);
   }
 
   #batch(flow: string, batch: number, id: number, body: string): void | Promise<void> {
-    const script = this.#scripts.get(id);
-    if (!script) return this.#send(`unknown ${batch}`);
-    const { cage } = script.context;
+    const context = this.#contexts.get(flow);
+    const waits = context?.waits(id);
+    if (!context || waits === undefined) return this.#send(`unknown ${batch}`);
     this.#mark(batch, 0);
-    const count = cage.load(id, body);
+    const count = context.cage.load(id, body);
     if (typeof count !== "number") return;
-    return script.isAsync
-      ? this.#startAll(flow, script.context, batch, count)
-      : this.#runAll(flow, script.context, batch, count);
+    return waits
+      ? this.#startAll(flow, context, batch, count)
+      : this.#runAll(flow, context, batch, count);
   }
 
   #runAll(flow: string, { cage }: Context, batch: number, count: number): void {

@@ -1,9 +1,7 @@
 import vm from "node:vm";
 import { type Cage, cage } from "./cage.ts";
-import { helpers } from "./helpers.ts";
 import { inside } from "./inside.ts";
-import { templateHelper } from "./template.ts";
-import { yamlHelper } from "./yaml.ts";
+import { HELPERS } from "./tools.ts";
 
 /**
  * Runs first in every context. Formatting a stack hands objects of the child's own realm to whatever
@@ -23,7 +21,7 @@ Object.setPrototypeOf(globalThis, null);
 `;
 
 const CAGE = `(${cage})((${inside})(), () => ({
-  ...(${helpers})(), ...(${templateHelper})(), ...(${yamlHelper})(),
+  ${HELPERS.map((make) => `...(${make})()`).join(", ")}
 }))`;
 
 /** Compiled once; each context evaluates it anew. */
@@ -33,6 +31,8 @@ let source: vm.Script | undefined;
 /** A fresh context for the scripts of one flow. Only its functions are known out here. */
 export class Context {
   readonly cage: Cage;
+  /** Whether each installed script waits, by its id. They live as long as their context at most. */
+  readonly #waits = new Map<number, boolean>();
   readonly #context: vm.Context;
 
   constructor() {
@@ -47,10 +47,22 @@ export class Context {
   }
 
   /** Answers with an error text, or `""`. */
-  install(id: number, label: string, facts: string, wrapped: string): string {
+  install(id: number, label: string, waits: boolean, facts: string, wrapped: string): string {
     const factory: unknown = new vm.Script(wrapped, { filename: label }).runInContext(
       this.#context,
     );
-    return this.cage.install(id, facts, factory);
+    const error = this.cage.install(id, facts, factory);
+    if (error === "") this.#waits.set(id, waits);
+    return error;
+  }
+
+  /** Whether a script waits; `undefined` when it is not installed. */
+  waits(id: number): boolean | undefined {
+    return this.#waits.get(id);
+  }
+
+  forget(id: number): void {
+    this.cage.forget(id);
+    this.#waits.delete(id);
   }
 }

@@ -1,13 +1,17 @@
 import { FlowError } from "../../core/errors.ts";
-import type { Json } from "../../flow/event.ts";
+import { type Json, jsonView } from "../../flow/event.ts";
 import type { ScriptHost } from "../../flow/script.ts";
-import type { Expiry } from "../../flow/store.ts";
+import type { Entry, Expiry } from "../../flow/store.ts";
+import { decodeValue, encodeJsonText } from "../../flow/value.ts";
 import type { HostOp } from "./inside.ts";
 
 const WRITES: ReadonlySet<HostOp> = new Set(["put", "create", "increment", "delete"]);
 
 /** How often `increment` tries again when others change the same key at the same time. */
 const INCREMENT_ATTEMPTS = 100;
+
+/** A hundred years, in seconds: what every store can still add to its clock. */
+const GREATEST_TTL = 3_155_760_000;
 
 export const isWrite = (op: HostOp) => WRITES.has(op);
 
@@ -37,17 +41,17 @@ export async function callHost(
   switch (op) {
     case "get": {
       const entry = await cache.get(path);
-      return entry ? decode(entry.value) : null;
+      return entry ? decode(entry) : null;
     }
     case "put":
-      await cache.put(path, encode(op, value), expiryOf(op, args[2]));
+      await cache.put(path, encode(op, value), expiryOf(op, args));
       return true;
     case "create":
-      return await cache.create(path, encode(op, value), expiryOf(op, args[2])) !== null;
+      return await cache.create(path, encode(op, value), expiryOf(op, args)) !== null;
     case "delete":
       return await cache.delete(path);
     case "increment":
-      return await increment(host, path, value, expiryOf(op, args[2]));
+      return await increment(host, path, value, expiryOf(op, args));
   }
 }
 
@@ -62,7 +66,7 @@ async function increment(
   }
   for (let attempt = 0; attempt < INCREMENT_ATTEMPTS; attempt++) {
     const entry = await cache.get(path);
-    const before = entry ? decode(entry.value) : 0;
+    const before = entry ? decode(entry) : 0;
     if (typeof before !== "number") {
       throw wrong(`ctx.cache.increment cannot add to "${path[0]}", which holds no number`);
     }
@@ -80,26 +84,27 @@ function keyOf(call: string, key: unknown): string {
   throw wrong(`${call} expects a key, which is text and not empty`);
 }
 
-function expiryOf(op: HostOp, ttl: unknown): Expiry | undefined {
-  if (ttl === undefined || ttl === null) return undefined;
-  if (typeof ttl === "number" && ttl > 0 && Number.isFinite(ttl)) return { ttl: ttl * 1000 };
-  throw wrong(`ctx.cache.${op} expects its ttl in seconds, greater than 0`);
+/** A ttl that is there and yet `null` was no number that JSON knows. */
+function expiryOf(op: HostOp, args: readonly unknown[]): Expiry | undefined {
+  if (args.length < 3) return undefined;
+  const ttl = args[2];
+  if (typeof ttl === "number" && ttl > 0 && ttl <= GREATEST_TTL) {
+    return { ttl: Math.ceil(ttl * 1000) };
+  }
+  throw wrong(
+    `ctx.cache.${op} expects its ttl in seconds, greater than 0 and at most ${GREATEST_TTL}`,
+  );
 }
 
 function encode(op: HostOp, value: unknown): Uint8Array {
   const text = JSON.stringify(value);
   if (text === undefined) throw wrong(`ctx.cache.${op} expects a value that is JSON`);
-  return new TextEncoder().encode(text);
+  return encodeJsonText(text);
 }
 
-/** Entries that something else wrote may be plain text. */
-function decode(bytes: Uint8Array): Json {
-  const text = new TextDecoder().decode(bytes);
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
+/** Scripts see bytes as text. */
+function decode(entry: Entry): Json {
+  return jsonView(decodeValue(entry));
 }
 
 function wrong(message: string): FlowError {

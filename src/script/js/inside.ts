@@ -239,14 +239,17 @@ export function inside() {
       })();
       return answer;
     };
+    // A ttl that was given takes its place, even if JSON cannot say it.
+    const lasting = (key: string, value: unknown, ttl: unknown) =>
+      ttl === undefined || ttl === null ? [key, value] : [key, value, ttl];
     const cache = {
       get: (key: string) => asked("get", [key]),
       put: (key: string, value: unknown, ttlSeconds?: number) =>
-        asked("put", [key, value, ttlSeconds]),
+        asked("put", lasting(key, value, ttlSeconds)),
       create: (key: string, value: unknown, ttlSeconds?: number) =>
-        asked("create", [key, value, ttlSeconds]),
+        asked("create", lasting(key, value, ttlSeconds)),
       increment: (key: string, by = 1, ttlSeconds?: number) =>
-        asked("increment", [key, by, ttlSeconds]),
+        asked("increment", lasting(key, by, ttlSeconds)),
       delete: (key: string) => asked("delete", [key]),
       list_keys: (prefix = "") => asked("list_keys", [prefix]),
     };

@@ -1,7 +1,7 @@
 import { FlowError } from "../../core/errors.ts";
 import type { EventView, JsonObject } from "../../flow/event.ts";
 import type { ScriptEvent, ScriptHost, ScriptResult, ScriptSource } from "../../flow/script.ts";
-import { timeoutError } from "./failure.ts";
+import { OVER, timeoutError } from "./failure.ts";
 import { callHost, isWrite } from "./host.ts";
 import type { HostOp } from "./inside.ts";
 import type { Prepared } from "./source.ts";
@@ -13,6 +13,8 @@ export interface CagedScript {
   readonly prepared: Prepared;
   readonly host: ScriptHost;
   readonly timeout: number;
+  /** Heap of the children it runs in. */
+  readonly memory: number;
   readonly output: number;
 }
 
@@ -34,6 +36,8 @@ export class Job {
   /** Calls of the present attempt, by the child's number: for errors that come back. */
   readonly #byCall = new Map<number, number>();
   done = false;
+  /** The child has said what came of it, whether anybody still wanted to know or not. */
+  answered = false;
   /** When the child began with it; scripts that wait only. */
   startedAt: number | undefined;
   cancelledAt: number | undefined;
@@ -51,6 +55,7 @@ export class Job {
   again(): void {
     this.#asked = 0;
     this.#byCall.clear();
+    this.answered = false;
     this.startedAt = undefined;
     this.cancelledAt = undefined;
   }
@@ -61,8 +66,12 @@ export class Job {
     this.reject(cause);
   }
 
-  /** Does what the script asks of the host, or recalls what it answered the last time. */
+  /**
+   * Does what the script asks of the host, or recalls what it answered the last time. An event that is
+   * over, by its deadline for instance, has no further effect.
+   */
   ask(call: number, op: HostOp, args: readonly unknown[]): Recorded["reply"] {
+    if (this.done) return Promise.resolve({ ok: false, text: JSON.stringify(OVER) });
     const index = this.#asked++;
     this.#byCall.set(call, index);
     const request = JSON.stringify([op, args]);
@@ -91,6 +100,7 @@ export class Job {
 
   /** Takes the child's answer; whatever is wrong with it fails this event only. */
   answer(result: unknown): void {
+    this.answered = true;
     if (this.done) return;
     // The promise of `ctx.cache`: no answer before its writes are committed.
     if (this.#lostWrite !== undefined) return this.fail(this.#lostWrite);

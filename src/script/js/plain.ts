@@ -3,14 +3,12 @@ import { FlowError } from "../../core/errors.ts";
 import type { EventView, Json, JsonObject } from "../../flow/event.ts";
 import type { Script, ScriptHost, ScriptResult, ScriptSource } from "../../flow/script.ts";
 import { builtin } from "./builtin.ts";
-import { timeoutError } from "./failure.ts";
-import { helpers } from "./helpers.ts";
+import { OVER, timeoutError } from "./failure.ts";
 import { callHost, isWrite } from "./host.ts";
 import { type Failure, inside, type InsideEvent, type InsideScript } from "./inside.ts";
 import type { Prepared } from "./source.ts";
-import { templateHelper } from "./template.ts";
+import { makeHelpers } from "./tools.ts";
 import { wrapBody } from "./wrap.ts";
-import { yamlHelper } from "./yaml.ts";
 
 type Run = (event: InsideEvent, ctx: { meta: unknown }) => unknown;
 
@@ -39,9 +37,7 @@ export function compilePlain(
     filename: script.label,
   }).runInThisContext() as (names: Record<string, unknown>) => Run;
   const run = factory({
-    ...helpers(),
-    ...templateHelper(),
-    ...yamlHelper(),
+    ...makeHelpers(),
     print: (value: unknown) => host.print("info", printed(value)),
     debug: (value: unknown) => host.print("debug", printed(value)),
   });
@@ -71,12 +67,13 @@ export function compilePlain(
     }
   };
 
-  const runAsync = async (view: EventView): Promise<ScriptResult> => {
+  const runAsync = async (view: EventView, isOver: () => boolean): Promise<ScriptResult> => {
     const event = lend(view);
     let lostWrite: unknown;
     try {
       const meta = watchesMeta ? copy(view.meta) : view.meta;
       const { ctx, settled } = tools.contextFor(script, meta, async (op, args) => {
+        if (isOver()) throw new Error(OVER);
         try {
           return await callHost(host, op, args);
         } catch (cause) {
@@ -101,7 +98,7 @@ export function compilePlain(
     sync: !prepared.isAsync,
     run(view, signal) {
       if (!prepared.isAsync) return runSync(view);
-      return bounded(runAsync(view), clock, timeout, source, signal);
+      return bounded((isOver) => runAsync(view, isOver), clock, timeout, source, signal);
     },
     async [Symbol.asyncDispose]() {},
   };
@@ -109,23 +106,28 @@ export function compilePlain(
 
 /** A promise that never settles would hold its delivery for ever. */
 function bounded(
-  work: Promise<ScriptResult>,
+  work: (isOver: () => boolean) => Promise<ScriptResult>,
   clock: Clock,
   timeout: number,
   source: ScriptSource,
   signal?: AbortSignal,
 ): Promise<ScriptResult> {
   return new Promise((resolve, reject) => {
+    let over = false;
     const abort = () => end(() => reject(signal!.reason));
     const timer = clock.after(timeout, () => end(() => reject(timeoutError(source.task, timeout))));
     const end = (answer: () => void) => {
+      over = true;
       timer.clear();
       signal?.removeEventListener("abort", abort);
       answer();
     };
     if (signal?.aborted) abort();
     else signal?.addEventListener("abort", abort);
-    work.then((result) => end(() => resolve(result)), (cause) => end(() => reject(cause)));
+    work(() => over).then(
+      (result) => end(() => resolve(result)),
+      (cause) => end(() => reject(cause)),
+    );
   });
 }
 

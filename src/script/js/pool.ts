@@ -1,62 +1,56 @@
 import type { Clock, Timer } from "../../core/clock.ts";
 import { FlowError, toFlowError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
+import { Crew, type Lane } from "./crew.ts";
 import { timeoutError } from "./failure.ts";
 import { type CagedScript, type Job, memoryOf } from "./job.ts";
-import type { ChildCommand, ChildOptions } from "./process.ts";
-import { FairQueue } from "./queue.ts";
-import { type Loss, Seat, type SeatOwner } from "./seat.ts";
+import type { ChildHandle, ChildListener } from "./process.ts";
+import { type Loss, Seat } from "./seat.ts";
 
 const BATCH = 256;
 /** Batches on their way to one child: enough that it never waits for us. */
 const IN_FLIGHT = 4;
 /** A child that is busy anyway gets a further batch only when it is worth a frame. */
 const WORTH_SENDING = 64;
-/** Events a flow runs one by one after it has cost a child. */
+/** Events a script runs one by one after it has cost a child. */
 const PROBATION = 256;
 const START_ATTEMPTS = 3;
 const SWEEP = 50;
 const IDLE = 60_000;
 
 export interface PoolOptions {
-  readonly command: ChildCommand;
+  /** Starts a child with a heap of `memory` bytes. @throws {FlowError} `script.child_start` */
+  readonly start: (memory: number, listener: ChildListener) => Promise<ChildHandle>;
+  /** Children of all heap sizes together, beside one for the careful crew. */
   readonly children: number;
-  /** Bytes of heap of each child. */
-  readonly memory: number;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-/** One way through the pool: a queue and the children that serve it. */
-class Lane {
-  readonly queue = new FairQueue();
-  readonly seats = new Set<Seat>();
-  starting = 0;
-  failures = 0;
-  constructor(readonly careful: boolean, readonly children: number) {}
-}
-
 /**
- * Children shared by all flows. Events run in batches in the main lane. When a child dies and nobody
- * can say which event did it (memory, a crash), all that may have go through the careful lane, one at
+ * Children shared by all flows. Events run in batches in the main crew. When a child dies and nobody
+ * can say which event did it (memory, a crash), all that may have go through the careful crew, one at
  * a time in a child of its own: there the culprit is certain and only it fails. Scripts see nothing of
  * being sent again: their writes are not repeated (`Job.ask`).
  */
-export class Pool implements SeatOwner {
+export class Pool {
   readonly #options: PoolOptions;
-  readonly #main: Lane;
-  readonly #careful = new Lane(true, 1);
+  readonly #main: Crew;
+  readonly #careful: Crew;
   readonly #scripts = new Map<number, CagedScript>();
-  /** Events a flow still has to run in the careful lane. */
-  readonly #probation = new Map<string, number>();
-  readonly #closing = new Set<Promise<void>>();
+  /** Events a script still has to run in the careful crew; a new version of it starts afresh. */
+  readonly #probation = new WeakMap<CagedScript, number>();
+  readonly #starting = new Set<Promise<void>>();
+  #turns = 0;
   #pumping = false;
   #timer: Timer | undefined;
+  #timerEvery = 0;
   #closed = false;
 
   constructor(options: PoolOptions) {
     this.#options = options;
-    this.#main = new Lane(false, options.children);
+    this.#main = new Crew(options.children, false, options.clock);
+    this.#careful = new Crew(1, true, options.clock);
   }
 
   add(script: CagedScript): void {
@@ -65,59 +59,45 @@ export class Pool implements SeatOwner {
 
   remove(script: CagedScript): void {
     this.#scripts.delete(script.id);
-    for (const seat of this.#allSeats()) seat.forget(script);
-  }
-
-  script(id: number): CagedScript | undefined {
-    return this.#scripts.get(id);
+    for (const seat of this.#seats()) seat.forget(script);
   }
 
   push(job: Job): void {
     if (this.#closed) return job.fail(stopped());
-    const left = this.#probation.get(job.script.source.flow) ?? 0;
-    if (left > 0) {
-      this.#careful.queue.push(job);
-      if (left === 1) this.#probation.delete(job.script.source.flow);
-      else this.#probation.set(job.script.source.flow, left - 1);
-    } else {
-      this.#main.queue.push(job);
-    }
+    const { script } = job;
+    const left = this.#probation.get(script) ?? 0;
+    if (left > 0) this.#probation.set(script, left - 1);
+    (left > 0 ? this.#careful : this.#main).lane(script.memory).queue.push(job);
     this.#schedule();
   }
 
-  free(): void {
-    this.#schedule();
-  }
-
-  lost(seat: Seat, { culprit, suspects, others, memory }: Loss): void {
-    this.#main.seats.delete(seat);
-    this.#careful.seats.delete(seat);
+  #lost(lane: Lane, seat: Seat, { culprit, suspects, others, memory }: Loss): void {
+    lane.seats.delete(seat);
     if (this.#closed) {
       for (const job of [...suspects, ...others]) job.fail(stopped());
       culprit?.fail(stopped());
       return;
     }
-    const certain = culprit ?? (seat.careful ? suspects[0] : undefined);
+    const careful = this.#careful.lane(lane.memory).queue;
+    const certain = culprit ?? (lane.crew.careful ? suspects[0] : undefined);
+    // Whoever may have done it is tried alone; who only waited goes on as before.
+    careful.putBack(suspects.filter((job) => job !== certain));
+    lane.queue.putBack(others);
     if (certain) {
+      const { script } = certain;
       const error = culprit
-        ? timeoutError(certain.script.source.task, certain.script.timeout)
+        ? timeoutError(script.source.task, script.timeout)
         : memory
-        ? memoryOf(certain.script)
-        : lostBy(certain.script);
+        ? memoryOf(script)
+        : lostBy(script);
       this.#options.log.warning("A script has cost its process", {
         code: error.code,
-        flow: certain.script.source.flow,
-        task: certain.script.source.task,
+        flow: script.source.flow,
+        task: script.source.task,
       });
       certain.fail(error);
-      this.#probation.set(certain.script.source.flow, PROBATION);
-    }
-    // Whoever may have done it is tried alone; who only waited goes on as before.
-    this.#careful.queue.putBack(suspects.filter((job) => job !== certain));
-    (seat.careful ? this.#careful : this.#main).queue.putBack(others);
-    if (certain) {
-      const { flow } = certain.script.source;
-      this.#careful.queue.putBack(this.#main.queue.drain(flow));
+      this.#probation.set(script, PROBATION);
+      careful.putBack(this.#main.lane(lane.memory).queue.drain(script));
     }
     this.#schedule();
   }
@@ -125,11 +105,10 @@ export class Pool implements SeatOwner {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     this.#timer?.clear();
-    for (const lane of [this.#main, this.#careful]) {
+    for (const lane of this.#lanes()) {
       for (const job of lane.queue.drain()) job.fail(stopped());
     }
-    const seats = [...this.#allSeats()];
-    await Promise.all([...seats.map((seat) => seat.close()), ...this.#closing]);
+    await Promise.all([...this.#seats().map((seat) => seat.close()), ...this.#starting]);
   }
 
   /** Not at once: what is pushed in one go shall travel in one batch. */
@@ -139,50 +118,52 @@ export class Pool implements SeatOwner {
     queueMicrotask(() => {
       this.#pumping = false;
       if (this.#closed) return;
-      this.#pump(this.#main);
-      this.#pump(this.#careful);
+      for (const lane of this.#lanes()) this.#pump(lane);
       this.#arm();
     });
   }
 
   #pump(lane: Lane): void {
     while (lane.queue.size > 0) {
-      const seat = this.#roomIn(lane);
-      if (!seat) {
-        if (lane.starting === 0 && lane.seats.size < lane.children) this.#open(lane);
-        return;
-      }
-      const jobs = lane.queue.take(lane.careful ? 1 : BATCH);
+      const seat = this.#seatFor(lane);
+      if (!seat) return;
+      const jobs = lane.queue.take(lane.crew.careful ? 1 : BATCH);
       if (jobs.length > 0) seat.run(jobs);
     }
   }
 
-  #roomIn(lane: Lane): Seat | undefined {
-    let best: Seat | undefined;
-    for (const seat of lane.seats) {
-      if (seat.ready && (!best || seat.batches < best.batches)) best = seat;
-    }
-    if (!best || best.batches === 0) return best;
+  #seatFor(lane: Lane): Seat | undefined {
+    const { crew } = lane;
+    const seat = lane.quietest();
+    if (seat?.batches === 0) return seat;
     // Rather another child than a longer line.
-    if (lane.careful || lane.seats.size + lane.starting < lane.children) return undefined;
-    return best.batches < IN_FLIGHT && lane.queue.size >= WORTH_SENDING ? best : undefined;
+    if (crew.children < crew.most) {
+      if (lane.starting === 0) this.#open(lane);
+      return undefined;
+    }
+    crew.makeRoomFor(lane);
+    if (!seat || crew.careful) return undefined;
+    return seat.batches < IN_FLIGHT && lane.queue.size >= WORTH_SENDING ? seat : undefined;
   }
 
   #open(lane: Lane): void {
-    const { command, clock, memory } = this.#options;
     lane.starting++;
-    const seat = new Seat(this, clock, lane.careful);
-    const work = this.#start(lane, seat, { command, clock, memory })
-      .finally(() => this.#closing.delete(work));
-    this.#closing.add(work);
+    lane.lastTurn = ++this.#turns;
+    const seat: Seat = new Seat({
+      free: () => this.#schedule(),
+      lost: (loss) => this.#lost(lane, seat, loss),
+      script: (id) => this.#scripts.get(id),
+    }, this.#options.clock);
+    const work = this.#start(lane, seat).finally(() => this.#starting.delete(work));
+    this.#starting.add(work);
   }
 
-  async #start(lane: Lane, seat: Seat, options: ChildOptions): Promise<void> {
+  async #start(lane: Lane, seat: Seat): Promise<void> {
     try {
-      await seat.start(options);
+      await seat.start((listener) => this.#options.start(lane.memory, listener));
       lane.failures = 0;
       if (this.#closed) return await seat.close();
-      lane.seats.add(seat);
+      if (seat.ready) lane.seats.add(seat);
     } catch (cause) {
       if (++lane.failures < START_ATTEMPTS) return;
       lane.failures = 0;
@@ -194,28 +175,30 @@ export class Pool implements SeatOwner {
     }
   }
 
-  #allSeats(): Seat[] {
-    return [...this.#main.seats, ...this.#careful.seats];
+  #lanes(): Lane[] {
+    return [...this.#main.lanes(), ...this.#careful.lanes()];
+  }
+
+  #seats(): Seat[] {
+    return this.#lanes().flatMap((lane) => [...lane.seats]);
   }
 
   /** Looks after deadlines while something runs, and ends children that had nothing to do. */
   #arm(): void {
-    if (this.#timer) return;
-    const seats = this.#allSeats();
-    if (seats.length === 0) return;
-    const busy = seats.some((seat) => seat.batches > 0);
+    const seats = this.#seats();
+    const every = seats.some((seat) => seat.batches > 0) ? SWEEP : IDLE;
+    if (seats.length === 0 || (this.#timer && this.#timerEvery <= every)) return;
+    this.#timer?.clear();
+    this.#timerEvery = every;
     const { clock } = this.#options;
-    this.#timer = clock.after(busy ? SWEEP : IDLE, () => {
+    this.#timer = clock.after(every, () => {
       this.#timer = undefined;
-      for (const seat of this.#allSeats()) {
+      for (const seat of this.#seats()) {
         seat.sweep();
-        if (seat.batches > 0 || clock.monotonic() - seat.idleSince < IDLE) continue;
-        this.#main.seats.delete(seat);
-        this.#careful.seats.delete(seat);
-        const end = seat.close().finally(() => this.#closing.delete(end));
-        this.#closing.add(end);
+        if (seat.batches === 0 && clock.monotonic() - seat.idleSince >= IDLE) seat.retire();
       }
-      this.#arm();
+      // A turn may be over for which others wait.
+      this.#schedule();
     });
   }
 }

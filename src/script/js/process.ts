@@ -62,6 +62,9 @@ const OWN_MEMORY = 192 * 1024 * 1024;
 /** A child that is not ready by then is hopeless; starting takes 50 ms on an idle machine. */
 const START_TIMEOUT = 20_000;
 
+/** A child as those see it who give it work. */
+export type ChildHandle = Pick<Child, "send" | "kill" | "gone">;
+
 /** One child process and the pipes to it. */
 export class Child {
   readonly #process: Deno.ChildProcess;
@@ -79,7 +82,10 @@ export class Child {
     this.#process = process;
     this.#writer = process.stdin.getWriter();
     this.#writer.closed.catch(() => {});
-    this.gone = Promise.all([this.#read(ready), this.#readErrors(), process.status]).then(
+    // Nonsense in a pipe: a script that got out has nothing to say to us.
+    const pipes = [this.#read(ready), this.#readErrors()]
+      .map((reading) => reading.catch(() => this.kill()));
+    this.gone = Promise.all([...pipes, process.status]).then(
       async () => {
         await this.#writer.close().catch(() => {});
         listener.ended(/out of memory|heap limit|allocation failed/i.test(this.#stderr));
@@ -132,19 +138,14 @@ export class Child {
 
   async #read(ready: () => void): Promise<void> {
     const frames = new FrameReader();
-    try {
-      for await (const piece of this.#process.stdout) {
-        frames.push(piece);
-        for (let frame = frames.next(); frame; frame = frames.next()) {
-          const [token, ...head] = frame.head;
-          if (token !== this.#token) return this.kill();
-          if (head[0] === "ready") ready();
-          else this.listener.frame({ head, body: frame.body });
-        }
+    for await (const piece of this.#process.stdout) {
+      frames.push(piece);
+      for (let frame = frames.next(); frame; frame = frames.next()) {
+        const [token, ...head] = frame.head;
+        if (token !== this.#token) return this.kill();
+        if (head[0] === "ready") ready();
+        else this.listener.frame({ head, body: frame.body });
       }
-    } catch {
-      // Nonsense in the pipe: a script that got out has nothing to say to us.
-      this.kill();
     }
   }
 

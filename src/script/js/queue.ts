@@ -49,13 +49,16 @@ export class FairQueue {
     return [];
   }
 
-  /** Everything of one flow, or of all. */
-  drain(flow?: string): Job[] {
+  /** Everything of one script, or of all. */
+  drain(script?: CagedScript): Job[] {
     const all: Job[] = [];
-    for (const [name, scripts] of [...this.#flows]) {
-      if (flow !== undefined && name !== flow) continue;
-      for (const jobs of scripts.values()) all.push(...jobs);
-      this.#flows.delete(name);
+    for (const [flow, scripts] of this.#flows) {
+      for (const [one, jobs] of scripts) {
+        if (script !== undefined && one !== script) continue;
+        all.push(...jobs);
+        scripts.delete(one);
+      }
+      if (scripts.size === 0) this.#flows.delete(flow);
     }
     this.#size -= all.length;
     return all;

@@ -1,5 +1,5 @@
 import type { Clock } from "../../core/clock.ts";
-import { Child, type ChildListener, type ChildOptions } from "./process.ts";
+import type { ChildHandle, ChildListener } from "./process.ts";
 import type { HostOp } from "./inside.ts";
 import type { CagedScript, Job } from "./job.ts";
 import { wrapBody } from "./wrap.ts";
@@ -31,13 +31,14 @@ export interface Loss {
 export interface SeatOwner {
   /** There is room for another batch. */
   free(): void;
-  lost(seat: Seat, loss: Loss): void;
+  /** The child is gone, whoever ended it; called once. */
+  lost(loss: Loss): void;
   script(id: number): CagedScript | undefined;
 }
 
 /** One child and what it has been given to do. */
 export class Seat implements ChildListener {
-  #child: Child | undefined;
+  #child: ChildHandle | undefined;
   readonly #batches = new Map<number, Batch>();
   /** What each flow has installed, least recently used first. */
   readonly #flows = new Map<string, Set<number>>();
@@ -46,24 +47,22 @@ export class Seat implements ChildListener {
   #tooBig = false;
   #lastSign = 0;
   #gone = false;
+  #retired = false;
+  readonly since: number;
   idleSince: number;
 
-  constructor(
-    readonly owner: SeatOwner,
-    readonly clock: Clock,
-    /** One event at a time, so that a lost child has exactly one suspect. */
-    readonly careful: boolean,
-  ) {
-    this.idleSince = clock.monotonic();
+  constructor(readonly owner: SeatOwner, readonly clock: Clock) {
+    this.since = this.idleSince = clock.monotonic();
   }
 
   /** @throws {FlowError} `script.child_start` */
-  async start(options: ChildOptions): Promise<void> {
-    this.#child = await Child.start(options, this);
+  async start(start: (listener: ChildListener) => Promise<ChildHandle>): Promise<void> {
+    this.#child = await start(this);
   }
 
+  /** Whether it takes batches. */
   get ready(): boolean {
-    return this.#child !== undefined && !this.#gone;
+    return this.#child !== undefined && !this.#gone && !this.#retired;
   }
 
   get batches(): number {
@@ -90,7 +89,7 @@ export class Seat implements ChildListener {
 
   /** Looks after events that wait too long and children that say nothing. */
   sweep(): void {
-    if (this.#gone || !this.ready) return;
+    if (this.#gone) return;
     const now = this.clock.monotonic();
     for (const [id, { jobs, script }] of this.#batches) {
       if (!script.prepared.isAsync) {
@@ -98,11 +97,13 @@ export class Seat implements ChildListener {
         continue;
       }
       jobs.forEach((job, index) => {
-        if (job.done) return;
+        if (job.answered) return;
         if (job.cancelledAt !== undefined) {
           // The child does not even answer that; the watcher knows whose fault it is, if it lives.
           if (now - job.cancelledAt > script.timeout + SILENCE) this.#end();
-        } else if (job.startedAt !== undefined && now - job.startedAt > script.timeout) {
+        } else if (
+          job.startedAt !== undefined && (job.done || now - job.startedAt > script.timeout)
+        ) {
           job.cancelledAt = now;
           const flow = encodeURIComponent(script.source.flow);
           this.#child!.send(`cancel ${flow} ${id} ${index}`);
@@ -111,6 +112,12 @@ export class Seat implements ChildListener {
         }
       });
     }
+  }
+
+  /** Finishes what it has been given and ends. */
+  retire(): void {
+    this.#retired = true;
+    if (this.#batches.size === 0) this.#end();
   }
 
   close(): Promise<void> {
@@ -172,16 +179,21 @@ export class Seat implements ChildListener {
     }
     this.#batches.clear();
     for (const job of [...suspects, ...others]) job.again();
-    this.owner.lost(this, { culprit, suspects, others, memory: outOfMemory || this.#tooBig });
+    this.owner.lost({ culprit, suspects, others, memory: outOfMemory || this.#tooBig });
   }
 
   #results(id: number, from: number, results: readonly unknown[]): void {
     const batch = this.#batches.get(id);
     if (!batch) return;
-    results.forEach((result, i) => {
-      batch.jobs[from + i]?.answer(result);
-    });
-    this.#settle(id, batch, results.length);
+    results.forEach((result, i) => this.#answer(batch, from + i, result));
+    this.#settle(id, batch);
+  }
+
+  #answer(batch: Batch, index: number, result: unknown): void {
+    const job = batch.jobs[index];
+    if (!job || job.answered) return;
+    batch.left--;
+    job.answer(result);
   }
 
   #item(flow: string, item: readonly unknown[]): void {
@@ -197,8 +209,8 @@ export class Seat implements ChildListener {
     // A context may only speak for its own flow.
     if (!batch || !job || batch.script.source.flow !== flow) return;
     if (kind === "r") {
-      job.answer(third);
-      this.#settle(Number(batchId), batch, 1);
+      this.#answer(batch, Number(index), third);
+      this.#settle(Number(batchId), batch);
     } else if (kind === "c" && OPS.has(more[0] as HostOp) && Array.isArray(more[1])) {
       void job.ask(Number(first), more[0] as HostOp, more[1]).then(({ ok, text }) => {
         if (this.#gone) return;
@@ -208,19 +220,21 @@ export class Seat implements ChildListener {
     }
   }
 
-  #settle(id: number, batch: Batch, count: number): void {
-    batch.left -= count;
+  #settle(id: number, batch: Batch): void {
     if (batch.left > 0) return;
     this.#batches.delete(id);
-    if (this.#batches.size === 0) this.idleSince = this.clock.monotonic();
+    if (this.#batches.size === 0) {
+      this.idleSince = this.clock.monotonic();
+      if (this.#retired) this.#end();
+    }
     this.owner.free();
   }
 
   #refused(id: number, result: unknown): void {
     for (const [batchId, batch] of this.#batches) {
       if (batch.script.id !== id) continue;
-      for (const job of batch.jobs) job.answer(result);
-      this.#settle(batchId, batch, batch.left);
+      batch.jobs.forEach((_, index) => this.#answer(batch, index, result));
+      this.#settle(batchId, batch);
     }
   }
 

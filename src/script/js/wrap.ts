@@ -1,28 +1,7 @@
-/** Names every script knows besides `event` and `ctx`. */
-export const HELPER_NAMES = [
-  "print",
-  "debug",
-  "render",
-  "parse_json",
-  "parse_yaml",
-  "parse_timestamp",
-  "parse_rfc2822_timestamp",
-  "timestamp_now",
-  "timestamp_to_iso",
-  "timestamp_format",
-  "timestamp_to_year",
-  "timestamp_to_month",
-  "timestamp_to_day",
-  "timestamp_to_hour",
-  "timestamp_to_hive_path",
-  "timestamp_round_to_hour",
-  "uuid",
-  "sha256",
-  "sha512",
-  "regex_match",
-  "regex_replace",
-  "regex_find",
-] as const;
+import { makeHelpers } from "./tools.ts";
+
+/** Names every script knows besides `event` and `ctx`; each isolation prints in its own way. */
+export const HELPER_NAMES: readonly string[] = ["print", "debug", ...Object.keys(makeHelpers())];
 
 /**
  * Source of a factory that takes the helpers and gives the script as a function of `event` and `ctx`.

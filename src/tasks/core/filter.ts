@@ -5,7 +5,7 @@ import type { ResourceRef } from "../../flow/resource.ts";
 import { TemplateBoolean, Text } from "../../flow/schema.ts";
 import type { ScriptResult, ScriptSource } from "../../flow/script.ts";
 import { type CheckContext, defineTask, type TaskContext } from "../../flow/task.ts";
-import { hostOf, languageOf, placed } from "./script_host.ts";
+import { hostOf, languageOf, placed, SCRIPT_CONCURRENCY } from "./script_host.ts";
 import { kindOf } from "./values.ts";
 
 const Config = v.strictObject({
@@ -31,6 +31,7 @@ type Config = v.InferOutput<typeof Config>;
 export const filter = defineTask({
   type: "filter",
   mode: "either",
+  concurrency: SCRIPT_CONCURRENCY,
   summary: "Passes on the events for which a condition holds.",
   config: Config,
   examples: [

@@ -6,6 +6,7 @@ import { testCall, testContext, testEvent } from "../../flow/testing.ts";
 import { MemoryStore } from "../../store/memory.ts";
 import { TestClock } from "../../core/clock.ts";
 import { filter } from "./filter.ts";
+import { script } from "./script.ts";
 import { findingsOf } from "./testing.ts";
 
 /** An engine that notes what it compiles and answers what it is told to. */
@@ -139,6 +140,11 @@ Deno.test("errors in an expression point to where it stands in the flow file", a
   await assert.rejects(run({ script: "return a > > 1" }, {}, scripts), {
     position: { file: "test.yaml", line: 1, column: 12 },
   });
+});
+
+Deno.test("filter has as many events on their way as script, so that batches fill", () => {
+  assert.equal(filter.concurrency, 1024);
+  assert.equal(script.concurrency, filter.concurrency);
 });
 
 Deno.test("filter wants a condition or a script, not both", async () => {

@@ -10,7 +10,7 @@ import {
 import { ByteSize, Count, Duration, Text } from "../../flow/schema.ts";
 import type { ScriptEngines, ScriptEvent, ScriptResult, ScriptSource } from "../../flow/script.ts";
 import { type AsyncRun, defineTask, Many, type SyncRun } from "../../flow/task.ts";
-import { hostOf, languageOf, placed } from "./script_host.ts";
+import { hostOf, languageOf, placed, SCRIPT_CONCURRENCY } from "./script_host.ts";
 
 const Limits = v.strictObject({
   timeout: v.optional(v.pipe(Duration, v.description("Time one event may take, such as `1s`."))),
@@ -54,8 +54,7 @@ type Config = v.InferOutput<typeof Config>;
 export const script = defineTask({
   type: "script",
   mode: "either",
-  // Caged scripts travel in batches of 256, of which several are on their way at once.
-  concurrency: 1024,
+  concurrency: SCRIPT_CONCURRENCY,
   summary: "Runs JavaScript or TypeScript on each event: change, split, filter, remember.",
   config: Config,
   examples: [{

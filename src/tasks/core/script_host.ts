@@ -1,8 +1,11 @@
 import { FlowError } from "../../core/errors.ts";
-import { ResourceRef } from "../../flow/resource.ts";
+import { ResourceRef, textOfResource } from "../../flow/resource.ts";
 import { scoped } from "../../flow/scoped.ts";
 import type { ScriptEngines, ScriptHost, ScriptLanguage } from "../../flow/script.ts";
 import type { TaskContext } from "../../flow/task.ts";
+
+/** Caged scripts travel in batches of 256, of which several are on their way at once. */
+export const SCRIPT_CONCURRENCY = 1024;
 
 /** What scripts of a task can reach: their own flow's part of the store, resources, the log. */
 export function hostOf({ services, flow, log }: TaskContext<unknown>): ScriptHost {
@@ -10,7 +13,7 @@ export function hostOf({ services, flow, log }: TaskContext<unknown>): ScriptHos
     cache: scoped(services.runtimeStore, ["flow", flow, "script"]),
     async resource(key) {
       try {
-        return new TextDecoder().decode((await services.resources.read(key)).bytes);
+        return await textOfResource(services.resources, key);
       } catch (cause) {
         if (cause instanceof FlowError && cause.code === "resource.missing") return null;
         throw cause;

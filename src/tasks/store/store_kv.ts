@@ -4,7 +4,7 @@ import { derive, type FlowEvent, type Json, type JsonObject, jsonView } from "..
 import { Duration, TemplateJson, TemplateText } from "../../flow/schema.ts";
 import type { Key, Store } from "../../flow/store.ts";
 import { defineTask } from "../../flow/task.ts";
-import { decodeValue, encodeValue } from "./values.ts";
+import { decodeValue, encodeValue } from "../../flow/value.ts";
 
 const Config = v.strictObject({
   operation: v.pipe(

@@ -1,6 +1,6 @@
-import { FlowError } from "../../core/errors.ts";
-import { type Data, isBytes, type Json } from "../../flow/event.ts";
-import type { Entry } from "../../flow/store.ts";
+import { FlowError } from "../core/errors.ts";
+import { type Data, isBytes, type Json } from "./event.ts";
+import type { Entry } from "./store.ts";
 
 /** First byte of a stored value. */
 const VERSION = 1;
@@ -8,12 +8,20 @@ const VERSION = 1;
 const JSON_TEXT = 0x4a;
 const RAW = 0x42;
 
-/** A value as `store_kv` keeps it: format version, kind (`J` or `B`), then JSON text or bytes. */
+/** Data as tasks and scripts keep it: format version, kind (`J` or `B`), then JSON text or bytes. */
 export function encodeValue(data: Data): Uint8Array {
-  const body = isBytes(data) ? data : new TextEncoder().encode(JSON.stringify(data));
+  return isBytes(data) ? withHeader(RAW, data) : encodeJsonText(JSON.stringify(data));
+}
+
+/** The same for JSON that is text already. */
+export function encodeJsonText(text: string): Uint8Array {
+  return withHeader(JSON_TEXT, new TextEncoder().encode(text));
+}
+
+function withHeader(kind: number, body: Uint8Array): Uint8Array {
   const value = new Uint8Array(body.length + 2);
   value[0] = VERSION;
-  value[1] = isBytes(data) ? RAW : JSON_TEXT;
+  value[1] = kind;
   value.set(body, 2);
   return value;
 }
