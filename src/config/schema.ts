@@ -88,9 +88,9 @@ const Scripts = section({
   isolation: v.optional(v.picklist(["process", "none"]), "process"),
   children: described(v.optional(Count), "Script processes; one less than cores when left out."),
   limits: section({
-    timeout: described(v.optional(Duration), "Wall time of one event."),
-    memory: described(v.optional(ByteSize), "Heap of one script process."),
-    output: described(v.optional(ByteSize), "JSON text of one result."),
+    timeout: described(v.optional(Duration), "Wall time of one event; a task may ask for less."),
+    memory: described(v.optional(ByteSize), "Heap of one script process; a task may ask for less."),
+    output: described(v.optional(ByteSize), "JSON text of one result; a task may ask for less."),
   }),
 });
 
