@@ -3,7 +3,8 @@ import type { Collector, CollectorOutput, FlushReason, Held } from "../flow/task
 import { type Copy, type Delivery, NestedOrigin } from "./delivery.ts";
 import { Fifo } from "./fifo.ts";
 import type { Node } from "./graph.ts";
-import type { Pipeline, Port } from "./pipeline.ts";
+import type { Pipeline } from "./pipeline.ts";
+import type { Port } from "./port.ts";
 import { type Target, Waiters } from "./room.ts";
 
 interface HeldCopy extends Held {
@@ -37,7 +38,7 @@ export class CollectorNode implements Target {
   }
 
   /** A batch that nobody takes yet holds back what comes after it. */
-  get full(): boolean {
+  full(): boolean {
     return this.#busy;
   }
 

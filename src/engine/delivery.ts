@@ -1,6 +1,7 @@
 import { InternalError } from "../core/errors.ts";
+import type { FlowEvent } from "../flow/event.ts";
 import { DONE, type Outcome } from "../flow/task.ts";
-import type { ReplyCollector } from "./reply.ts";
+import type { Path, ReplyCollector } from "./reply.ts";
 
 /** Who opened a delivery: a source, a batch, or a task that follows one event. */
 export interface Origin {
@@ -12,14 +13,14 @@ export interface Origin {
   broken(cause: unknown): void;
 }
 
-/** Place of a copy among its siblings, one number per expansion it came through. */
-export type Path = readonly number[];
 const ROOT: Path = [];
 
 /** One event on its way. A delivery is the first copy of itself, so that most need no second object. */
 export interface Copy {
   readonly delivery: Delivery;
   readonly path: Path;
+  /** What the sync task got that is at work on it; `null` between tasks. */
+  event: FlowEvent | null;
 }
 
 /** Follows every copy of one source event, then tells its origin exactly once. */
@@ -39,6 +40,7 @@ export class Delivery implements Copy {
   bytes = 0;
   /** Instant on the monotonic clock at which it expires; 0 where it does not. */
   deadline = 0;
+  event: FlowEvent | null = null;
   /** Neighbours in the source's list of open deliveries. */
   before: Delivery | null = null;
   after: Delivery | null = null;
@@ -96,18 +98,15 @@ export class Delivery implements Copy {
   }
 
   get signal(): AbortSignal {
-    if (!this.#controller) {
-      this.#controller = new AbortController();
-      if (this.expired) this.#controller.abort();
-    }
-    return this.#controller.signal;
+    return (this.#controller ??= new AbortController()).signal;
   }
 
   expire(cause: unknown): void {
     if (this.expired) return;
     this.expired = true;
     this.fail(cause);
-    this.#controller?.abort(cause);
+    // A task that asks for its signal only now shall find the cause there too.
+    (this.#controller ??= new AbortController()).abort(cause);
     if (this.#nested) { for (const one of this.#nested) one.parentExpired(); }
   }
 

@@ -3,7 +3,8 @@ import { type FlowError, toFlowError } from "../core/errors.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { RetryPolicy } from "../flow/schema.ts";
 import type { SourceRun } from "../flow/task.ts";
-import { buildGraph, type Graph, type Node } from "./graph.ts";
+import { FailureLog } from "./failure_log.ts";
+import { buildGraph, type Graph, isRequestSource, type Node } from "./graph.ts";
 import { Pipeline } from "./pipeline.ts";
 import { prepare, type Prepared, type TaskEnvironment } from "./prepare.ts";
 import { backoff } from "./retry.ts";
@@ -39,6 +40,7 @@ export class FlowRun {
   readonly #pipeline: Pipeline;
   readonly #stop = new AbortController();
   readonly #intakes = new Map<Node, Intake>();
+  readonly #failureLogs: FailureLog[] = [];
   readonly #troubled = new Map<Node, FlowError>();
   #loops: Promise<void>[] = [];
   #lastError: FlowError | undefined;
@@ -61,13 +63,11 @@ export class FlowRun {
       retry: options.retry,
     });
     for (const node of graph.sources) {
-      const intake = new Intake(this.#pipeline, node, this.#stop.signal, (source, cause) => {
+      const failures = new FailureLog(log.with({ source: node.task.name }), clock);
+      this.#failureLogs.push(failures);
+      const intake = new Intake(this.#pipeline, node, this.#stop.signal, (cause) => {
         this.#lastError = toFlowError(cause);
-        log.warning("A delivery failed", {
-          source: source.task.name,
-          code: this.#lastError.code,
-          error: this.#lastError.message,
-        });
+        failures.add(this.#lastError);
       });
       this.#intakes.set(node, intake);
     }
@@ -76,19 +76,30 @@ export class FlowRun {
   /**
    * Checks the graph and makes the tasks. Nothing outside changes before `start`.
    *
-   * @throws {FlowErrors | FlowError}
+   * @param signal Gives up waiting; what was made is closed, and what is still being made when it ends.
+   * @throws {FlowErrors | FlowError} `task.prepare_timeout` where `signal` timed out; of another
+   *   signal, its reason.
    */
-  static async prepare(flow: Flow, options: EngineOptions): Promise<FlowRun> {
+  static async prepare(flow: Flow, options: EngineOptions, signal?: AbortSignal): Promise<FlowRun> {
     const graph = buildGraph(flow);
-    return new FlowRun(flow, graph, await prepare(flow, graph, options), options);
+    const prepared = await prepare(flow, graph, options, signal);
+    try {
+      return new FlowRun(flow, graph, prepared, options);
+    } catch (cause) {
+      await prepared.close();
+      throw cause;
+    }
   }
 
-  /** Opens the sources. Those that take one event at a time wait for `before`, the old generation. */
+  /**
+   * Opens the sources. Those that take one event at a time wait for `before`, the old generation; not
+   * those of requests, which would find nobody meanwhile.
+   */
   start(before?: Promise<void>): void {
     this.#since = this.options.services.clock.now();
     this.#loops = [...this.prepared.sources].map(async ([node, source]) => {
       const intake = this.#intakes.get(node)!;
-      if (before && intake.window === 1) await before;
+      if (before && intake.window === 1 && !isRequestSource(node)) await before;
       await this.#supervise(node, source, intake);
     });
   }
@@ -111,6 +122,7 @@ export class FlowRun {
     ]);
     over.abort();
     for (const intake of intakes) intake.end();
+    for (const failures of this.#failureLogs) failures.flush();
     await this.prepared.close();
     this.#setState("stopped");
     return inTime;

@@ -51,7 +51,7 @@ export function isSource(node: Node): boolean {
   return node.task.definition.mode === "source";
 }
 
-function isRequestSource(node: Node): boolean {
+export function isRequestSource(node: Node): boolean {
   const { definition } = node.task;
   return definition.mode === "source" && definition.request === true;
 }
@@ -122,9 +122,8 @@ function link(
 }
 
 function defaultParent(node: Node, nodes: readonly Node[]): Node[] {
-  return nodes.slice(0, node.index).findLast((one) => one.task.when !== "error") === undefined
-    ? []
-    : [nodes.slice(0, node.index).findLast((one) => one.task.when !== "error")!];
+  const parent = nodes.slice(0, node.index).findLast((one) => one.task.when !== "error");
+  return parent ? [parent] : [];
 }
 
 /** `null` where a name was wrong; the finding says so. */

@@ -18,6 +18,7 @@ import { CollectorNode } from "./collector.ts";
 import type { Copy, Delivery } from "./delivery.ts";
 import type { Graph, Node } from "./graph.ts";
 import { Pacer } from "./pacer.ts";
+import { type Port, respondTo } from "./port.ts";
 import { anyFull, roomIn, type Target } from "./room.ts";
 import { Stage } from "./stage.ts";
 
@@ -27,12 +28,6 @@ export type Runner =
   | { readonly kind: "sync"; readonly run: SyncRun }
   | { readonly kind: "async"; readonly run: AsyncRun; readonly concurrency: number }
   | { readonly kind: "collect"; readonly make: (output: CollectorOutput) => Collector };
-
-/** A way into a fused segment, and what may be full behind it. */
-export interface Port {
-  readonly emit: Emit;
-  readonly targets: readonly Target[];
-}
 
 /** An expansion that waits for room. */
 interface Parked {
@@ -104,8 +99,8 @@ export class Pipeline {
     const parked: Parked[] | null = this.#parked;
     this.copy = outer;
     this.#parked = outerParked;
-    if (parked !== null) return this.#unpark(parked, port.targets);
-    return roomIn(port.targets);
+    if (parked !== null) return this.#unpark(parked, port.targets, copy);
+    if (port.targets.length > 0) return roomIn(port.targets, copy.delivery);
   }
 
   /** A failed event goes to its handlers, or its delivery fails. From inside a segment. */
@@ -217,17 +212,18 @@ export class Pipeline {
   #syncStep(node: Node, run: SyncRun, out: Port, count: { events: number }): Emit {
     const call = new SyncCall(this, node, out);
     const step = out.targets.length === 0 ? run : this.#inTurn(run, call);
+    const next = out.emit;
     return (event) => {
       count.events++;
-      // A step can be entered again from within itself when a delivery ends and its source emits.
-      const outer = call.event;
-      call.event = event;
+      const { copy } = this;
+      const outer = copy.event;
+      copy.event = event;
       try {
-        step(event, out.emit, call);
+        step(event, next, call);
       } catch (cause) {
         this.fail(node, event, cause, 1);
       }
-      call.event = outer;
+      copy.event = outer;
     };
   }
 
@@ -258,7 +254,7 @@ export class Pipeline {
         close(iterator);
         break;
       }
-      if (this.#parked !== null || anyFull(targets)) {
+      if (this.#parked !== null || anyFull(targets, delivery)) {
         (this.#parked ??= []).push(expansion);
         if (!expansion.held) delivery.hold();
         expansion.held = true;
@@ -274,7 +270,7 @@ export class Pipeline {
         break;
       }
       if (step.done) break;
-      if (ordered) this.copy = { delivery, path: [...copy.path, expansion.index] };
+      if (ordered) this.copy = { delivery, path: [...copy.path, expansion.index], event: null };
       expansion.index++;
       next(step.value);
     }
@@ -282,9 +278,9 @@ export class Pipeline {
     if (expansion.held) delivery.settle();
   }
 
-  async #unpark(parked: Parked[], targets: readonly Target[]): Promise<void> {
+  async #unpark(parked: Parked[], targets: readonly Target[], { delivery }: Copy): Promise<void> {
     while (parked.length > 0) {
-      await roomIn(parked[0]!.targets);
+      await roomIn(parked[0]!.targets, delivery);
       await this.pacer.pause();
       // What this one parks now comes before the rest: inner expansions end before outer ones go on.
       this.#parked = null;
@@ -292,13 +288,12 @@ export class Pipeline {
       if (this.#parked !== null) parked.unshift(...this.#parked as Parked[]);
       this.#parked = null;
     }
-    await roomIn(targets);
+    await roomIn(targets, delivery);
   }
 }
 
 /** What a sync step sees of the engine. */
 class SyncCall implements Call {
-  event!: FlowEvent;
   readonly attempt = 1;
   constructor(readonly pipeline: Pipeline, readonly node: Node, readonly out: Port) {}
 
@@ -318,7 +313,7 @@ class SyncCall implements Call {
 function expansionOf(call: SyncCall, copy: Copy, events: Iterable<FlowEvent>): Parked {
   return {
     iterator: events[Symbol.iterator](),
-    event: call.event,
+    event: copy.event!,
     copy,
     node: call.node,
     next: call.out.emit,
@@ -326,13 +321,6 @@ function expansionOf(call: SyncCall, copy: Copy, events: Iterable<FlowEvent>): P
     index: 0,
     held: false,
   };
-}
-
-/** Answers the request behind a delivery; for a batch, the requests of all its members. */
-export function respondTo(delivery: Delivery, reply: HttpReply): boolean {
-  if (delivery.reply) return delivery.reply.respond(reply);
-  const members = "members" in delivery.origin ? delivery.origin.members as readonly Copy[] : [];
-  return members.map((member) => respondTo(member.delivery, reply)).some((answered) => answered);
 }
 
 /** Lets an iterator that is not pulled to its end let go of what it holds. */

@@ -1,4 +1,4 @@
-import { FlowErrors, InternalError, textOf, toFlowError } from "../core/errors.ts";
+import { FlowError, FlowErrors, InternalError, textOf, toFlowError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Flow, TaskEntry } from "../flow/flow.ts";
 import type { Services } from "../flow/services.ts";
@@ -26,7 +26,7 @@ export interface Prepared {
 
 /**
  * Makes every task of a flow: loads what it needs and connects. Changes nothing outside. Where one
- * fails, those before it are let go.
+ * fails or `signal` fires, those before it are let go, and what is still being made when it ends.
  *
  * @throws {FlowErrors | FlowError} the first failure, with the task's position.
  */
@@ -34,6 +34,7 @@ export async function prepare(
   flow: Flow,
   graph: Graph,
   environment: TaskEnvironment,
+  signal?: AbortSignal,
 ): Promise<Prepared> {
   const closers: (() => void | Promise<void>)[] = [];
   const sources = new Map<Node, SourceRun>();
@@ -50,15 +51,39 @@ export async function prepare(
       }
     }
   };
+  let making: Promise<Runner> | undefined;
   try {
     for (const node of graph.nodes) {
-      runners.push(await make(node, contextOf(flow, node.task, environment, closers), sources));
+      if (signal?.aborted) throw givenUp(node, signal);
+      making = make(node, contextOf(flow, node.task, environment, closers), sources);
+      runners.push(await (signal ? unlessAborted(making, node, signal) : making));
     }
   } catch (cause) {
-    await close();
+    const closed = close();
+    if (signal?.aborted) void making?.then(close, close); // nobody waits for what may hang
+    else await closed;
     throw cause;
   }
   return { runners, sources, close };
+}
+
+function unlessAborted<T>(making: Promise<T>, node: Node, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(givenUp(node, signal));
+    signal.addEventListener("abort", abort, { once: true });
+    making.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+function givenUp({ task }: Node, { reason }: AbortSignal): unknown {
+  const position = task.locate([]);
+  if (reason instanceof FlowError) return reason.at(position);
+  if (!(reason instanceof Error && reason.name === "TimeoutError")) return reason;
+  return new FlowError("task.prepare_timeout", `Task "${task.name}" was not ready in time`, {
+    hint: "see what it connects to",
+    cause: reason,
+    position,
+  });
 }
 
 async function make(

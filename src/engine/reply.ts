@@ -2,8 +2,10 @@ import { FlowError } from "../core/errors.ts";
 import { type FlowEvent, type Json, jsonView } from "../flow/event.ts";
 import type { ReplyShape } from "../flow/flow.ts";
 import type { HttpReply, Outcome, Reply } from "../flow/task.ts";
-import type { Path } from "./delivery.ts";
 import type { Node } from "./graph.ts";
+
+/** Place of a copy among its siblings, one number per expansion it came through. */
+export type Path = readonly number[];
 
 /** What is the same for all requests of one source. */
 export interface ReplyPlan {
@@ -52,7 +54,14 @@ export class ReplyCollector {
 
   /** The delivery ended or expired. */
   settle(outcome: Outcome): void {
-    if (!this.#answered) this.#answer(this.#reply(outcome));
+    if (this.#answered) return;
+    let reply: Reply;
+    try {
+      reply = this.#reply(outcome);
+    } catch (cause) {
+      reply = { kind: "failed", cause, handled: false };
+    }
+    this.#answer(reply);
   }
 
   #answer(reply: Reply): boolean {

@@ -8,6 +8,9 @@ export const DEFAULT_RETRY: RetryPolicy = {
   max_backoff: 300_000,
 };
 
+/** Longest wait that the other side may ask for: an hour, in milliseconds. */
+const LONGEST_ASKED = 3_600_000;
+
 /** Milliseconds before attempt `attempt + 1`: doubling, capped, times 0.5 to 1.5. */
 export function backoff(policy: RetryPolicy, attempt: number, random: Random): number {
   // 2^30 keeps the product finite; the cap makes more of it meaningless.
@@ -25,5 +28,5 @@ export function retryDelay(
   if (!isTransient(cause)) return null;
   if (policy.max_attempts !== null && attempt >= Math.max(1, policy.max_attempts)) return null;
   const asked: FlowError["retryAfter"] = toFlowError(cause).retryAfter;
-  return Math.max(asked ?? 0, backoff(policy, attempt, random));
+  return Math.max(Math.min(asked ?? 0, LONGEST_ASKED), backoff(policy, attempt, random));
 }

@@ -5,7 +5,9 @@ import type { FlowEvent } from "../flow/event.ts";
 import type { EmitOptions, Outcome, Reply, SourceOutput } from "../flow/task.ts";
 import { Delivery, type Origin, tell } from "./delivery.ts";
 import { ackTimeoutOf, type Node, replyPath } from "./graph.ts";
-import type { Pipeline, Port } from "./pipeline.ts";
+import type { Pacer } from "./pacer.ts";
+import type { Pipeline } from "./pipeline.ts";
+import type { Port } from "./port.ts";
 import { ReplyCollector, type ReplyPlan } from "./reply.ts";
 import { Waiters } from "./room.ts";
 
@@ -15,7 +17,7 @@ const DEFAULT_WINDOW_BYTES = 64 * 1024 * 1024;
 type Settled = (outcome: Outcome) => void;
 
 /** Heard of when a delivery failed, once each. */
-export type OnFailure = (node: Node, cause: unknown) => void;
+export type OnFailure = (cause: unknown) => void;
 
 /** A source's window and its open deliveries. */
 export class Intake implements SourceOutput, Origin {
@@ -26,6 +28,7 @@ export class Intake implements SourceOutput, Origin {
   readonly #ordered: boolean;
   readonly #out: Port;
   readonly #count: { events: number };
+  readonly #pacer: Pacer;
   readonly #room = new Waiters();
   readonly #idle = new Waiters();
   #open = 0;
@@ -52,6 +55,7 @@ export class Intake implements SourceOutput, Origin {
     this.#timeout = ackTimeoutOf(node);
     this.#ordered = definition.ordered === true;
     this.#out = pipeline.out(node);
+    this.#pacer = pipeline.pacer;
     this.#count = pipeline.counts[node.index]!;
     this.#replyPlan = { ...replyPath(node), shape: task.reply };
   }
@@ -71,7 +75,11 @@ export class Intake implements SourceOutput, Origin {
   async deliver(event: FlowEvent, options?: EmitOptions): Promise<Outcome> {
     // The slot of a delivery that expired stays taken until its last copy has ended.
     while (this.#isFull(0) && !this.#closed) await this.#room.wait();
-    return await new Promise((resolve) => void this.emit(event, resolve, options));
+    const outcome = await new Promise<Outcome>((resolve) =>
+      void this.emit(event, resolve, options)
+    );
+    await this.#pacer.pause();
+    return outcome;
   }
 
   request(event: FlowEvent, options?: EmitOptions): Promise<Reply> {
@@ -98,7 +106,7 @@ export class Intake implements SourceOutput, Origin {
   /** Takes nothing more. What is still open has failed; its copies end where they are. */
   end(): void {
     this.#closed = true;
-    for (let one = this.#first; one !== null; one = one.after) this.#expire(one, stopped());
+    for (const one of this.#until(Infinity)) this.#expire(one, stopped());
     this.#timer?.clear();
     this.#timer = null;
     this.#room.wake();
@@ -138,28 +146,28 @@ export class Intake implements SourceOutput, Origin {
     this.#count.events++;
     this.#open++;
     this.#bytes += bytes;
-    const accepted = this.pipeline.enter(this.#out, event, delivery);
+    const taken = this.pipeline.enter(this.#out, event, delivery);
     delivery.settle();
     // What never waits needs neither list nor clock.
     if (delivery.open > 0) this.#link(delivery);
-    return accepted ? accepted.then(() => this.#next()) : this.#next();
+    return taken ? taken.then(() => this.#next()) : this.#next();
   }
 
   /** What to wait for before the next event. */
   #next(): void | Promise<void> {
-    if (!this.#isFull(0)) return this.pipeline.pacer.pause();
+    if (!this.#isFull(0)) return this.#pacer.pause();
     const room = this.#room.wait();
     this.#flushIfStuck();
     // Tasks that never really wait make room without a turn of the event loop.
-    const pause = this.pipeline.pacer.pause();
+    const pause = this.#pacer.pause();
     return pause ? pause.then(() => room) : room;
   }
 
   /** One event larger than the whole window may pass alone. */
   #isFull(bytes: number): boolean {
-    return this.#open >= this.#window ||
-      (this.#open > 0 && (this.#bytes >= this.#windowBytes ||
-        this.#bytes + bytes > this.#windowBytes));
+    if (this.#open === 0) return false;
+    return this.#open >= this.#window || this.#bytes >= this.#windowBytes ||
+      this.#bytes + bytes > this.#windowBytes;
   }
 
   /** A full window of which all waits in buffers would wait for ever. */
@@ -173,7 +181,7 @@ export class Intake implements SourceOutput, Origin {
 
   #answer(delivery: Delivery): void {
     const { outcome } = delivery;
-    if (!outcome.ok) this.onFailure(this.node, outcome.cause);
+    if (!outcome.ok) this.onFailure(outcome.cause);
     tell(this, delivery.settled!, outcome);
   }
 
@@ -187,12 +195,19 @@ export class Intake implements SourceOutput, Origin {
   #sweep(): void {
     const { clock } = this.pipeline.options;
     const now = clock.monotonic();
-    for (let one = this.#first; one !== null && one.deadline <= now; one = one.after) {
-      this.#expire(one, timedOut(this.#timeout!));
-    }
+    for (const one of this.#until(now)) this.#expire(one, timedOut(this.#timeout!));
     let next = this.#first;
     while (next?.expired) next = next.after;
     this.#timer = next && clock.after(next.deadline - now, () => this.#sweep());
+  }
+
+  /** The open deliveries up to this deadline, as they are now: one that expires may end others. */
+  #until(deadline: number): Delivery[] {
+    const due: Delivery[] = [];
+    for (let one = this.#first; one !== null && one.deadline <= deadline; one = one.after) {
+      due.push(one);
+    }
+    return due;
   }
 
   #expire(delivery: Delivery, cause: unknown): void {
@@ -217,6 +232,7 @@ export class Intake implements SourceOutput, Origin {
     else this.#first = after;
     if (after) after.before = before;
     else this.#last = before;
+    delivery.before = delivery.after = null;
   }
 }
 

@@ -1,60 +1,20 @@
-import type { Timer } from "../core/clock.ts";
-import { InternalError, textOf } from "../core/errors.ts";
+import { textOf } from "../core/errors.ts";
 import type { FlowEvent } from "../flow/event.ts";
-import {
-  type AsyncRun,
-  type Call,
-  type HttpReply,
-  Many,
-  type Output,
-  Tracked,
-} from "../flow/task.ts";
+import { type AsyncRun, Many, type Output, Tracked } from "../flow/task.ts";
 import { type Copy, type Delivery, NestedOrigin, tell } from "./delivery.ts";
 import { Fifo } from "./fifo.ts";
 import type { Node } from "./graph.ts";
-import { type Pipeline, type Port, respondTo } from "./pipeline.ts";
+import { Lane, Slot } from "./lane.ts";
+import { isEvent, isOutput, notAnEvent } from "./output.ts";
+import type { Pipeline } from "./pipeline.ts";
+import type { Port } from "./port.ts";
 import { retryDelay } from "./retry.ts";
 import { type Target, Waiters } from "./room.ts";
 
-type State = "queued" | "running" | "retrying" | "done";
-
-/** One event in a stage, and what its task sees of the engine. */
-class Slot implements Call {
-  state: State = "queued";
-  attempt = 1;
-  output: Output = null;
-  failure: { cause: unknown } | null = null;
-  timer: Timer | null = null;
-  lane: Lane | null = null;
-  before: Slot | null = null;
-  after: Slot | null = null;
-
-  constructor(readonly event: FlowEvent, readonly copy: Copy) {}
-
-  get signal(): AbortSignal {
-    return this.copy.delivery.signal;
-  }
-
-  respond(reply: HttpReply): boolean {
-    return respondTo(this.copy.delivery, reply);
-  }
-
-  expand(): never {
-    throw new InternalError("stage.expand", "An async task returns Many in place of expanding");
-  }
+/** Why an attempt came to nothing. */
+interface Failure {
+  readonly cause: unknown;
 }
-
-/** Slots whose outputs leave in the order in which their events came. */
-interface Lane {
-  readonly key: object;
-  head: Slot | null;
-  tail: Slot | null;
-  /** An output of this lane is being taken; the next one waits. */
-  busy: boolean;
-}
-
-/** Events that may wait for a retry before nothing new is started. */
-const MOST_RETRYING = 1_024;
 
 /** Runs an async task: a bounded queue, so many at once, retries, and outputs in order. */
 export class Stage implements Target {
@@ -62,19 +22,22 @@ export class Stage implements Target {
   /** Retries whose time has come; they go first. */
   readonly #ready = new Fifo<Slot>();
   readonly #retrying = new Set<Slot>();
+  /** Where something is under way that others could overtake, or too much waits. */
   readonly #lanes = new Map<object, Lane>();
+  /** Lanes that may start again what they hold, one event of each in turn. */
+  readonly #freed = new Set<Lane>();
   readonly #waiters = new Waiters();
   readonly #capacity: number;
   readonly #out: Port;
   /** A leaf's outputs go nowhere, so nothing needs to wait for its turn. */
   readonly #keepsOrder: boolean;
-  /** Where no output shows the order, the task's own effects must come in order: one at a time. */
-  readonly #serial: boolean;
   readonly #concurrency: number;
+  /** So many of a lane may be aside. More of it is held, and others go on. */
+  readonly #mostAside: number;
   /** At work, or handing on what they made. */
   #running = 0;
-  /** Done, but something before them is not. */
-  #waitingTurn = 0;
+  /** Held by all lanes. */
+  #holding = 0;
   #pumping = false;
   /** Depth of calls into the task and into what comes behind; what is pushed meanwhile queues up. */
   #inside = 0;
@@ -88,16 +51,19 @@ export class Stage implements Target {
     this.#capacity = 2 * concurrency;
     this.#out = pipeline.out(node);
     this.#keepsOrder = node.children.length + node.handlers.length > 0;
-    this.#serial = node.task.ordered && node.children.length === 0;
-    this.#concurrency = this.#serial ? 1 : concurrency;
+    // Where no output shows the order, the task's own effects must come in order: one at a time.
+    const serial = node.task.ordered && node.children.length === 0;
+    this.#concurrency = serial ? 1 : concurrency;
+    this.#mostAside = serial ? 1 : this.#capacity;
   }
 
-  get full(): boolean {
-    return this.#queue.length >= this.#capacity;
+  full(delivery: Delivery): boolean {
+    return this.#queue.length >= this.#capacity || this.#fullLane(delivery) !== undefined;
   }
 
-  room(): Promise<void> {
-    return this.#waiters.wait();
+  room(delivery: Delivery): Promise<void> {
+    const lane = this.#fullLane(delivery);
+    return lane ? lane.room() : this.#waiters.wait();
   }
 
   push(event: FlowEvent, copy: Copy): void {
@@ -105,10 +71,11 @@ export class Stage implements Target {
     if (delivery.expired) return;
     delivery.hold();
     const slot = new Slot(event, copy);
-    if (this.#inside > 0 || this.#queue.length > 0) this.#queue.push(slot);
-    else if (this.#running >= this.#concurrency || !this.#mayStart) this.#queue.push(slot);
+    const waits = this.#inside > 0 || this.#running >= this.#concurrency ||
+      this.#queue.length > 0 || this.#ready.length > 0;
+    if (waits) this.#queue.push(slot);
     else {
-      this.#start(slot);
+      this.#begin(slot);
       if (this.#queue.length > 0) this.#pump();
     }
   }
@@ -116,38 +83,70 @@ export class Stage implements Target {
   purge(delivery: Delivery): void {
     const ofDelivery = (slot: Slot) => slot.copy.delivery === delivery;
     // All of them first: what ends now may let others start.
-    const queued = this.#queue.remove(ofDelivery);
-    const retrying = [...this.#retrying].filter(ofDelivery);
+    const waiting = this.#queue.remove(ofDelivery);
+    const lane = this.#laneOf(delivery);
+    if (lane) {
+      const held = lane.unhold((one) => one === delivery);
+      this.#holding -= held.length;
+      waiting.push(...held);
+      this.#resume(lane);
+    }
     this.#ready.remove(ofDelivery);
+    const retrying = [...this.#retrying].filter(ofDelivery);
     for (const slot of retrying) {
       slot.timer?.clear();
-      this.#retrying.delete(slot);
+      this.#takeUp(slot);
     }
-    for (const slot of queued) slot.copy.delivery.settle();
-    for (const slot of retrying) {
-      this.#running++; // as `done` counts it off
-      this.#done(slot);
-    }
+    for (const slot of waiting) slot.copy.delivery.settle();
+    for (const slot of retrying) this.#done(slot);
     this.#pump();
   }
 
-  get #mayStart(): boolean {
-    return this.#waitingTurn < this.#capacity && this.#ready.length === 0 &&
-      this.#retrying.size < (this.#serial ? 1 : MOST_RETRYING);
+  #pump(): void {
+    if (this.#pumping || this.#inside > 0) return;
+    this.#pumping = true;
+    while (this.#running < this.#concurrency && this.#startNext());
+    this.#pumping = false;
+    if (this.#queue.length < this.#capacity) this.#waiters.wake();
   }
 
-  #start(slot: Slot): void {
-    this.#running++;
-    if (this.#keepsOrder && this.#lanes.size > 0) {
-      // Without others before it, a slot that ends at once needs no lane.
-      const lane = this.#lanes.get(this.#keyOf(slot));
-      if (lane) append(slot.lane = lane, slot);
+  /** Starts or holds what comes next; `false` when there is nothing. */
+  #startNext(): boolean {
+    const again = this.#ready.shift();
+    if (again) {
+      this.#takeUp(again);
+      again.attempt++;
+      this.#attempt(again);
+      return true;
     }
-    this.#attempt(slot);
+    for (const lane of this.#freed) {
+      this.#freed.delete(lane);
+      const slot = lane.aside < this.#mostAside ? lane.held?.shift() : undefined;
+      if (!slot) continue;
+      this.#holding--;
+      this.#start(slot, lane);
+      this.#resume(lane);
+      return true;
+    }
+    const slot = this.#queue.shift();
+    if (slot) this.#begin(slot);
+    return slot !== undefined;
   }
 
-  #keyOf(slot: Slot): object {
-    return this.node.task.ordered ? this : slot.copy.delivery.order;
+  /** Starts an event, or holds it where too many of its lane are aside. */
+  #begin(slot: Slot): void {
+    const lane = this.#lanes.size > 0 ? this.#laneOf(slot.copy.delivery) : undefined;
+    if (lane && (lane.aside >= this.#mostAside || lane.holding > 0)) {
+      lane.hold(slot);
+      this.#holding++;
+    } else this.#start(slot, lane);
+  }
+
+  #start(slot: Slot, lane: Lane | undefined): void {
+    this.#running++;
+    // Without others before it, a slot that ends at once needs no lane.
+    if (lane && this.#keepsOrder) lane.append(slot);
+    this.#attempt(slot);
   }
 
   #attempt(slot: Slot): void {
@@ -162,30 +161,20 @@ export class Stage implements Target {
     }
     this.#inside--;
     if (output instanceof Promise) {
-      this.#needLane(slot);
+      if (this.#keepsOrder && !slot.lane) this.#needLane(slot).append(slot);
       output.then((result) => this.#succeeded(slot, result), (cause) => this.#failed(slot, cause));
     } else this.#succeeded(slot, output);
   }
 
-  #needLane(slot: Slot): void {
-    if (this.#keepsOrder && !slot.lane) append(slot.lane = this.#laneOf(slot), slot);
-  }
-
-  #laneOf(slot: Slot): Lane {
-    const key = this.#keyOf(slot);
-    let lane = this.#lanes.get(key);
-    if (!lane) this.#lanes.set(key, lane = { key, head: null, tail: null, busy: false });
-    return lane;
-  }
-
   #succeeded(slot: Slot, output: Output): void {
+    if (!isOutput(output)) return this.#failed(slot, notAnEvent(this.node, output));
     slot.output = output;
     this.#done(slot);
     this.#pump();
   }
 
   #failed(slot: Slot, cause: unknown): void {
-    const { random, clock } = this.pipeline.options;
+    const { random } = this.pipeline.options;
     const policy = this.node.task.retry ?? this.pipeline.options.retry;
     const delay = slot.copy.delivery.expired
       ? null
@@ -193,40 +182,85 @@ export class Stage implements Target {
     if (delay === null) {
       slot.failure = { cause };
       this.#done(slot);
-    } else {
-      this.#needLane(slot);
-      this.#running--;
-      slot.state = "retrying";
-      this.#retrying.add(slot);
-      slot.timer = clock.after(delay, () => {
-        this.#ready.push(slot);
-        this.#pump();
-      });
-      this.pipeline.options.log.debug("A task is tried again", {
-        task: this.node.task.name,
-        attempt: slot.attempt,
-        delay,
-        error: textOf(cause),
-      });
-      // Those behind it need not wait for it.
-      if (slot.lane) this.#advance(slot.lane);
-    }
+    } else this.#retry(slot, delay, cause);
     this.#pump();
   }
 
-  #done(slot: Slot): void {
-    slot.state = "done";
+  #retry(slot: Slot, delay: number, cause: unknown): void {
+    const { clock, log } = this.pipeline.options;
     this.#running--;
-    this.#waitingTurn++;
-    if (slot.lane) this.#advance(slot.lane);
-    else this.#handOn(slot);
+    slot.state = "retrying";
+    this.#retrying.add(slot);
+    slot.timer = clock.after(delay, () => {
+      this.#ready.push(slot);
+      this.#pump();
+    });
+    log.debug("A task is tried again", {
+      task: this.node.task.name,
+      attempt: slot.attempt,
+      delay,
+      error: textOf(cause),
+    });
+    const lane = slot.lane ?? this.#needLane(slot);
+    lane.aside++;
+    if (!this.#keepsOrder) slot.lane = lane;
+    else {
+      if (!slot.lane) lane.append(slot);
+      this.#letPass(slot, lane);
+    }
   }
 
-  /** Releases one; `true` when it is finished, `false` when it takes until there is room. */
-  #handOn(slot: Slot): boolean {
-    this.#waitingTurn--;
+  /** Within one delivery order is strict; other deliveries may pass one that is being retried. */
+  #letPass(slot: Slot, lane: Lane): void {
+    const { root } = slot.copy.delivery;
+    if (this.node.task.ordered || lane.key === root) return;
+    const branch = this.#lanes.get(root) ?? this.#newLane(root);
+    lane.fork(slot, branch);
+    this.#resume(branch);
+    this.#advance(lane);
+  }
+
+  /** Makes a retry a running attempt. */
+  #takeUp(slot: Slot): void {
+    const lane = slot.lane!;
+    this.#retrying.delete(slot);
     this.#running++;
+    lane.aside--;
+    if (!this.#keepsOrder) slot.lane = null;
+    this.#resume(lane);
+  }
+
+  #done(slot: Slot): void {
+    const { lane } = slot;
+    slot.state = "done";
+    this.#running--;
+    if (!lane) return this.#handOn(slot);
+    lane.aside++;
+    this.#advance(lane);
+  }
+
+  /** Releases, from the head, what nothing before it holds back. */
+  #advance(lane: Lane): void {
+    while (!lane.busy && !lane.trunk) {
+      const { head } = lane;
+      if (head === null) break;
+      if (head instanceof Lane) {
+        lane.remove(head);
+        head.trunk = null;
+        this.#advance(head);
+      } else if (head.state === "done") {
+        lane.remove(head);
+        lane.aside--;
+        this.#handOn(head);
+      } else break;
+    }
+    this.#resume(lane);
+  }
+
+  /** Releases one, and keeps its lane busy until there is room behind. */
+  #handOn(slot: Slot): void {
     let { lane } = slot;
+    this.#running++;
     if (lane) lane.busy = true;
     this.#inside++;
     const accepted = this.#release(slot);
@@ -235,67 +269,61 @@ export class Stage implements Target {
     if (!accepted) {
       this.#running--;
       if (lane) lane.busy = false;
-      return true;
+      return;
     }
     // Who comes later must not overtake what is still to be handed on.
-    if (this.#keepsOrder) (lane ??= this.#laneOf(slot)).busy = true;
-    accepted.then(() => {
-      this.#running--;
-      if (lane) {
-        lane.busy = false;
-        this.#advance(lane);
+    if (this.#keepsOrder) (lane ??= this.#needLane(slot)).busy = true;
+    accepted.then((failure) => {
+      if (lane) lane.busy = false;
+      if (failure) {
+        if (lane) lane.prepend(slot);
+        return this.#failed(slot, failure.cause);
       }
+      this.#running--;
+      if (lane) this.#advance(lane);
       this.#pump();
     });
-    return false;
   }
 
-  /** Releases, from the head, what nothing before it holds back. */
-  #advance(lane: Lane): void {
-    // Within one delivery order is strict; other deliveries may pass one that is being retried.
-    let passed: Set<Delivery> | null = null;
-    let slot = lane.head;
-    while (slot !== null && !lane.busy) {
-      if (slot.state === "retrying" && !this.node.task.ordered) {
-        (passed ??= new Set()).add(slot.copy.delivery.root);
-      } else if (slot.state !== "done") {
-        break;
-      } else if (!passed?.has(slot.copy.delivery.root)) {
-        const next: Slot | null = slot.after;
-        remove(lane, slot);
-        if (!this.#handOn(slot)) return;
-        slot = next;
-        if (slot === null) {
-          // More may have come while this one was handed on.
-          slot = lane.head;
-          passed = null;
-        }
-        continue;
-      }
-      slot = slot.after;
-    }
-    if (lane.head === null && !lane.busy) this.#lanes.delete(lane.key);
+  /** Where this delivery's events stand in line, if anywhere. */
+  #laneOf(delivery: Delivery): Lane | undefined {
+    if (this.node.task.ordered) return this.#lanes.get(this);
+    const { order, root } = delivery;
+    const own = this.#lanes.get(root);
+    return own || order === root || !this.#keepsOrder ? own : this.#lanes.get(order);
   }
 
-  #pump(): void {
-    if (this.#pumping || this.#inside > 0) return;
-    this.#pumping = true;
-    while (this.#running < this.#concurrency && this.#ready.length > 0) {
-      const slot = this.#ready.shift()!;
-      this.#retrying.delete(slot);
-      this.#running++;
-      slot.attempt++;
-      this.#attempt(slot);
+  #needLane({ copy: { delivery } }: Slot): Lane {
+    return this.#laneOf(delivery) ?? this.#newLane(
+      this.node.task.ordered ? this : this.#keepsOrder ? delivery.order : delivery.root,
+    );
+  }
+
+  #newLane(key: object): Lane {
+    const lane = new Lane(key);
+    this.#lanes.set(key, lane);
+    return lane;
+  }
+
+  /** The lane of this delivery, where it holds so much that its source shall wait. */
+  #fullLane(delivery: Delivery): Lane | undefined {
+    if (this.#holding < this.#capacity) return undefined;
+    const lane = this.#laneOf(delivery);
+    return lane && lane.holding >= this.#capacity ? lane : undefined;
+  }
+
+  /** Less of a lane is aside or held: what it holds may start, or it may go. */
+  #resume(lane: Lane): void {
+    if (lane.holding > 0) {
+      if (lane.aside < this.#mostAside) this.#freed.add(lane);
+    } else if (lane.head === null && lane.aside === 0 && !lane.busy && !lane.trunk) {
+      this.#lanes.delete(lane.key);
     }
-    while (this.#running < this.#concurrency && this.#queue.length > 0 && this.#mayStart) {
-      this.#start(this.#queue.shift()!);
-    }
-    this.#pumping = false;
-    if (!this.full) this.#waiters.wake();
+    if (lane.waiters && lane.holding < this.#capacity) lane.waiters.wake();
   }
 
   /** Hands the outputs on; a promise while what comes behind has no room. */
-  #release(slot: Slot): void | Promise<void> {
+  #release(slot: Slot): void | Promise<Failure | void> {
     const { pipeline, node } = this;
     const { copy, event, output } = slot;
     if (copy.delivery.expired) {
@@ -324,44 +352,34 @@ export class Stage implements Target {
       (outcome) => settled(parent.expired ? parent.outcome : outcome),
     );
     delivery.reply = parent.reply;
-    const accepted = pipeline.enter(this.#out, event, { delivery, path: copy.path });
+    const accepted = pipeline.enter(this.#out, event, { delivery, path: copy.path, event: null });
     delivery.settle();
     return accepted;
   }
 
-  async #many(slot: Slot, { events, expansion }: Many): Promise<void> {
+  /** Answers with the failure where no output has left, so that the attempt can be taken back. */
+  async #many(slot: Slot, { events, expansion }: Many): Promise<Failure | void> {
     const { pipeline, node } = this;
     const { copy } = slot;
-    copy.delivery.hold();
-    if (expansion) copy.delivery.reply?.expanded(node);
-    let index = 0;
+    const { delivery } = copy;
+    delivery.hold();
+    if (expansion) delivery.reply?.expanded(node);
+    let left = 0;
     try {
       for await (const event of events) {
-        if (copy.delivery.expired) break;
-        const path = copy.delivery.reply ? [...copy.path, index++] : copy.path;
-        const accepted = pipeline.enter(this.#out, event, { delivery: copy.delivery, path });
+        if (delivery.expired) break;
+        if (!isEvent(event)) throw notAnEvent(node, event);
+        const path = delivery.reply ? [...copy.path, left] : copy.path;
+        left++;
+        const accepted = pipeline.enter(this.#out, event, { delivery, path, event: null });
         if (accepted) await accepted;
         const pause = pipeline.pacer.pause();
         if (pause) await pause;
       }
     } catch (cause) {
-      // Outputs have left, so this attempt cannot be taken back.
+      if (left === 0) return { cause };
       await pipeline.failFrom(node, slot.event, cause, slot.attempt, copy);
     }
-    copy.delivery.settle();
+    delivery.settle();
   }
-}
-
-function append(lane: Lane, slot: Slot): void {
-  slot.before = lane.tail;
-  if (lane.tail) lane.tail.after = slot;
-  else lane.head = slot;
-  lane.tail = slot;
-}
-
-function remove(lane: Lane, slot: Slot): void {
-  if (slot.before) slot.before.after = slot.after;
-  else lane.head = slot.after;
-  if (slot.after) slot.after.before = slot.before;
-  else lane.tail = slot.before;
 }

@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { TestClock } from "../core/clock.ts";
+import { FlowError } from "../core/errors.ts";
+import { type Log, silentLog } from "../core/log.ts";
+import { testEvent } from "../flow/testing.ts";
+import { HandSource, startFlow, sync } from "./testing.ts";
+
+Deno.test("failures are logged at once, then once a second, and the rest when the flow stops", async () => {
+  const clock = new TestClock(0);
+  const records: unknown[] = [];
+  const log: Log = {
+    ...silentLog,
+    warning: (_, fields) => void records.push([clock.now(), fields!.error, fields!.others]),
+    with: () => log,
+  };
+  const source = new HandSource();
+  const { run } = await startFlow([
+    source.task(),
+    sync("broken", ({ data }) => {
+      throw new FlowError("event.invalid", String(data));
+    }),
+  ], { clock, log });
+  const fail = (from: number, to: number) => {
+    for (let n = from; n <= to; n++) source.output.emit(testEvent(n), () => {});
+  };
+  fail(1, 1);
+  assert.equal(clock.pending, 1, "one failure needs no timer beside the source's");
+  await clock.advance(400);
+  fail(2, 100);
+  await clock.advance(5_000);
+  fail(101, 150);
+  await run.stop(0);
+  assert.deepEqual(records, [
+    [0, "1", undefined],
+    [1_000, "100", 98],
+    [5_400, "101", undefined],
+    [5_400, "150", 48],
+  ]);
+  assert.equal(clock.pending, 0);
+});
