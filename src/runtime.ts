@@ -302,8 +302,8 @@ class FlowRuntime implements Runtime {
   }
 
   async #open(options: Omit<ListenOptions, "onError">): Promise<Listener> {
-    const onError = (cause: unknown) =>
-      this.#log.error("A request broke", { error: textOf(cause) });
+    const onError = (cause: unknown, correlation_id?: string) =>
+      this.#log.error("A request broke", { error: textOf(cause), correlation_id });
     const listener = await listen({ ...options, onError, clock: this.#clock });
     this.#listeners.push(listener);
     return listener;

@@ -35,6 +35,22 @@ const GRAPH = `flow:
     - log: { when: error, name: log }
 `;
 
+/** A task of one's own that leaves a promise and a timer to themselves. */
+const FLOAT = `import * as v from "valibot";
+export const float = {
+  type: "float",
+  mode: "sync",
+  summary: "Breaks where nobody waits.",
+  config: v.strictObject({}),
+  examples: [],
+  create: () => (event, emit) => {
+    Promise.reject(new Error("promise of a task"));
+    setTimeout(() => { throw new Error("timer of a task"); });
+    emit({ ...event, data: 2 });
+  },
+};
+`;
+
 Deno.test("--version says the version of deno.json", async () => {
   await using folder = await Folder.with();
   assert.equal(version, manifest.version);
@@ -225,6 +241,51 @@ Deno.test("run shows a person what runs and how to try it", async () => {
     await node.line((line) => line.includes("hello › show")),
     /^[\d:.]{12} info {2}hello/,
   );
+});
+
+Deno.test("run shows names and examples so that they cannot steer the terminal", async () => {
+  await using folder = await Folder.with({
+    "config.yaml": CONFIG,
+    "flows/a\x1b[2J.yaml": HELLO.replace(/body: .*/, String.raw`body: "\e[2J it's \\"`),
+  });
+  await using node = folder.start(["--text"]);
+  await node.line((line) => line.startsWith(String.raw`a\u001b[2J  running`));
+  const curl = await node.line((line) => line.startsWith("  curl"));
+  assert.ok(curl.endsWith(String.raw` -d $'\u001b[2J it\'s \\'`), curl);
+});
+
+Deno.test("what breaks where nobody waits for it is logged, and the node goes on", async () => {
+  await using folder = await Folder.with({
+    "config.yaml": `${CONFIG}scripts: { isolation: none }\ntasks: [float.ts]\n`,
+    "flows/script.yaml": `flow:
+  tasks:
+    - http_endpoint: { name: call, endpoint: /script }
+    - script: { name: left, code: "Promise.reject(new Error('left floating')); return 1;" }
+`,
+    "flows/task.yaml": `flow:
+  tasks:
+    - http_endpoint: { name: call, endpoint: /task }
+    - float: { name: float }
+`,
+    "float.ts": FLOAT,
+  });
+  await using node = folder.start([]);
+  const port = await portOf(node);
+  const broken = "Something broke that nobody waited for";
+  const ask = async (path: string) =>
+    await (await fetch(`http://127.0.0.1:${port}/${path}`)).json();
+
+  assert.equal(await ask("script"), 1);
+  const { level, code, error } = await node.record(broken);
+  assert.deepEqual([level, code], ["error", "runtime.unhandled"]);
+  assert.match(String(error), /left floating/);
+
+  assert.equal(await ask("task"), 2);
+  assert.match(String((await node.record(broken)).error), /promise of a task/);
+  assert.match(String((await node.record(broken)).error), /timer of a task/);
+  assert.equal(await ask("script"), 1);
+  node.signal("SIGTERM");
+  assert.equal((await node.ended()).code, 0);
 });
 
 Deno.test("a port in use is told with its key, exit code 1", async () => {

@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import { errorAnswer } from "../flow/http.ts";
 
 export interface ControlOptions {
   /** Anything JSON can say. */
@@ -9,13 +10,9 @@ export interface ControlOptions {
 export function controlApp({ status }: ControlOptions): Hono {
   const app = new Hono();
   app.get("/status", (c) => c.json(status() as object));
-  app.notFound((c) =>
-    c.json({
-      error: {
-        code: "http.not_found",
-        message: "The running flowgen does not know this command",
-      },
-    }, 404)
-  );
+  app.notFound(() => {
+    const message = "The running flowgen does not know this command";
+    return errorAnswer(404, { code: "http.not_found", message });
+  });
   return app;
 }

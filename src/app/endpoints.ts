@@ -1,6 +1,14 @@
-import type { Endpoint, Endpoints, UserAuth } from "../flow/http.ts";
-import { errorResponse } from "./answers.ts";
-import { normalPath, pathOf, Routes, shapeOf } from "./routes.ts";
+import { type Clock, systemClock } from "../core/clock.ts";
+import { uuid7 } from "../flow/event.ts";
+import {
+  type Endpoint,
+  type Endpoints,
+  errorAnswer,
+  pathOf,
+  routeShape,
+  type UserAuth,
+} from "../flow/http.ts";
+import { normalPath, Routes } from "./routes.ts";
 
 export interface EndpointOptions {
   readonly enabled?: boolean;
@@ -8,6 +16,7 @@ export interface EndpointOptions {
   readonly path?: string;
   readonly credentialsPath?: string;
   readonly auth?: UserAuth;
+  readonly clock?: Clock;
 }
 
 /** Answers requests with the endpoints of the running flows, by method and path. */
@@ -17,12 +26,15 @@ export class EndpointApp implements Endpoints {
   readonly auth: UserAuth | undefined;
   /** While true every request is answered 503. */
   stopping = false;
+  readonly #clock: Clock;
   readonly #prefix: string;
   readonly #endpoints = new Map<string, Endpoint>();
   /** `null`: something changed since it was built. */
   #routes: Routes | null = null;
 
-  constructor({ enabled = true, path = "", credentialsPath, auth }: EndpointOptions = {}) {
+  constructor(options: EndpointOptions = {}) {
+    const { enabled = true, path = "", credentialsPath, auth, clock = systemClock } = options;
+    this.#clock = clock;
     this.enabled = enabled;
     this.credentialsPath = credentialsPath;
     this.auth = auth;
@@ -31,7 +43,7 @@ export class EndpointApp implements Endpoints {
   }
 
   add(endpoint: Endpoint): () => void {
-    const key = `${endpoint.method} ${shapeOf(endpoint.path)}`;
+    const key = `${endpoint.method} ${routeShape(endpoint.path)}`;
     this.#endpoints.set(key, endpoint);
     this.#routes = null;
     return () => {
@@ -48,19 +60,19 @@ export class EndpointApp implements Endpoints {
 
   fetch(request: Request): Response | Promise<Response> {
     if (this.stopping) {
-      return errorResponse(503, "http.stopping", "The server is stopping", { "retry-after": "1" });
+      return this.#refuse(503, "http.stopping", "The server is stopping", { "retry-after": "1" });
     }
     try {
       return this.#answer(request);
     } catch (cause) {
       if (!(cause instanceof URIError)) throw cause;
-      return errorResponse(400, "http.path_invalid", "Cannot decode the path of the URL");
+      return this.#refuse(400, "http.path_invalid", "Cannot decode the path of the URL");
     }
   }
 
   #answer(request: Request): Response | Promise<Response> {
     const path = this.#below(normalPath(pathOf(request.url)));
-    if (path === null) return notFound();
+    if (path === null) return this.#notFound();
     // Built here and not in `add`, so that starting 1,000 flows builds it once.
     this.#routes ??= new Routes(this.#endpoints.values());
     const found = this.#routes.find(request.method, path);
@@ -68,14 +80,24 @@ export class EndpointApp implements Endpoints {
       const answer = found.endpoint.handle(request, found.params);
       return request.method === "HEAD" ? answer.then(withoutBody) : answer;
     }
-    if (found.allowed.length === 0) return notFound();
+    if (found.allowed.length === 0) return this.#notFound();
     const allow = found.allowed.join(", ");
-    return errorResponse(
-      405,
-      "http.method_not_allowed",
-      `This path answers ${allow}, not ${request.method}`,
-      { allow },
-    );
+    const message = `This path answers ${allow}, not ${request.method}`;
+    return this.#refuse(405, "http.method_not_allowed", message, { allow });
+  }
+
+  #notFound(): Response {
+    return this.#refuse(404, "http.not_found", "No flow answers this path");
+  }
+
+  #refuse(
+    status: number,
+    code: string,
+    message: string,
+    headers?: Readonly<Record<string, string>>,
+  ): Response {
+    const correlation_id = uuid7(this.#clock.now());
+    return errorAnswer(status, { code, message, correlation_id }, headers);
   }
 
   #below(path: string): string | null {
@@ -83,10 +105,6 @@ export class EndpointApp implements Endpoints {
     if (!path.startsWith(this.#prefix)) return null;
     return path[this.#prefix.length] === "/" ? path.slice(this.#prefix.length) : null;
   }
-}
-
-function notFound(): Response {
-  return errorResponse(404, "http.not_found", "No flow answers this path");
 }
 
 async function withoutBody(response: Response): Promise<Response> {

@@ -56,7 +56,9 @@ Deno.test("a trailing slash and an empty param make another path", async () => {
 Deno.test("an unknown path is answered 404 in JSON", async () => {
   const { status, text } = await ask(new EndpointApp(), "/x");
   assert.equal(status, 404);
-  assert.equal(JSON.parse(text).error.code, "http.not_found");
+  const { code, correlation_id } = JSON.parse(text).error;
+  assert.equal(code, "http.not_found");
+  assert.match(correlation_id, /^[0-9a-f-]{36}$/);
 });
 
 Deno.test("another method is answered 405 with the methods that would do", async () => {

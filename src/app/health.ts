@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import { errorAnswer } from "../flow/http.ts";
 
 /** What the health endpoints need to know. */
 export interface HealthView {
@@ -30,6 +31,6 @@ export function healthApp(view: () => HealthView): Hono {
     const { ready, not_running } = view();
     return c.json({ status: ready ? "ready" : "starting", not_running }, ready ? 200 : 503);
   });
-  app.notFound((c) => c.json({ error: { code: "http.not_found", message: "Not found" } }, 404));
+  app.notFound(() => errorAnswer(404, { code: "http.not_found", message: "Not found" }));
   return app;
 }

@@ -1,6 +1,7 @@
 import { type Clock, sleep, systemClock } from "../core/clock.ts";
 import { FlowError, textOf } from "../core/errors.ts";
-import { errorResponse } from "./answers.ts";
+import { uuid7 } from "../flow/event.ts";
+import { errorAnswer } from "../flow/http.ts";
 
 export interface ListenOptions {
   fetch(request: Request): Response | Promise<Response>;
@@ -11,8 +12,8 @@ export interface ListenOptions {
   readonly setting?: string;
   /** Of a unix socket; only its owner may use it. */
   readonly path?: string;
-  /** Hears what `fetch` threw; the client is answered 500. */
-  onError(cause: unknown): void;
+  /** Hears what broke; a client whose request did is answered 500 with the same id. */
+  onError(cause: unknown, correlationId?: string): void;
   readonly clock?: Clock;
 }
 
@@ -59,8 +60,10 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const common = {
     onListen() {},
     onError(cause: unknown) {
-      onError(cause);
-      return errorResponse(500, "http.internal", "The request failed");
+      const correlation_id = uuid7(clock.now());
+      onError(cause, correlation_id);
+      const message = "The request failed";
+      return errorAnswer(500, { code: "http.internal", message, correlation_id });
     },
   };
 
@@ -80,12 +83,15 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   return {
     port: server.addr.transport === "tcp" ? server.addr.port : 0,
     async stop(deadlineMs) {
-      const ended = server.shutdown().catch(onError);
+      const ended = server.shutdown().catch((cause) => onError(cause));
       await atMost(clock, deadlineMs, ended);
       for (const resolve of open) {
-        resolve(errorResponse(503, "http.stopping", "The server is stopping", {
-          connection: "close",
-        }));
+        const error = {
+          code: "http.stopping",
+          message: "The server is stopping",
+          correlation_id: uuid7(clock.now()),
+        };
+        resolve(errorAnswer(503, error, { connection: "close" }));
       }
       open.clear();
       await atMost(clock, LAST_WORDS, ended);

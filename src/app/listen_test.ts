@@ -69,18 +69,22 @@ Deno.test("a request that outlasts the deadline is answered 503", async () => {
   release();
 });
 
-Deno.test("a handler that throws is answered 500 without telling why", async () => {
-  const errors: unknown[] = [];
+Deno.test("a handler that throws is answered 500 with an id for the log, not with why", async () => {
+  const errors: unknown[][] = [];
   const server = await listen({
     fetch: () => Promise.reject(new Error("secret")),
     port: 0,
     hostname,
-    onError: (cause) => errors.push(cause),
+    onError: (...error) => errors.push(error),
   });
   const response = await fetch(`http://${hostname}:${server.port}/`);
   assert.equal(response.status, 500);
-  assert.doesNotMatch(await response.text(), /secret/);
-  assert.match(String(errors[0]), /secret/);
+  const text = await response.text();
+  assert.doesNotMatch(text, /secret/);
+  const [[cause, id]] = errors as [[unknown, string]];
+  assert.match(String(cause), /secret/);
+  assert.match(id, /^[0-9a-f-]{36}$/);
+  assert.equal(JSON.parse(text).error.correlation_id, id);
   await server.stop(1_000);
 });
 

@@ -1,5 +1,5 @@
+import { pathOf } from "../flow/http.ts";
 import { HEALTH_PATHS } from "./health.ts";
-import { pathOf } from "./routes.ts";
 
 export type Fetch = (request: Request) => Response | Promise<Response>;
 

@@ -21,11 +21,6 @@ interface Branch {
 
 const NO_PARAMS = Object.freeze({});
 
-/** Two paths that differ only in the names of their params have one shape. */
-export function shapeOf(path: string): string {
-  return path.split("/").map((part) => part.startsWith(":") ? ":" : part).join("/");
-}
-
 /**
  * Finds endpoints by method and path. Built once from a list and then only read. A path without
  * params costs one lookup; others walk a tree by segments, where fixed text beats a param.
@@ -118,15 +113,6 @@ function paramsOf(names: readonly string[], values: readonly string[]): Record<s
     params[names[i]!] = value.includes("%") ? decodeURIComponent(value) : value;
   }
   return params;
-}
-
-/** The path of an absolute URL as it was sent: no host, no query. */
-export function pathOf(url: string): string {
-  const start = url.indexOf("/", url.indexOf("://") + 3);
-  if (start < 0) return "/";
-  const query = url.indexOf("?", start);
-  const end = query < 0 ? url.indexOf("#", start) : query;
-  return end < 0 ? url.slice(start) : url.slice(start, end);
 }
 
 /**

@@ -1,5 +1,6 @@
 import { errorToJson, FlowError, textOf, toFlowError } from "../core/errors.ts";
 import type { Json } from "../flow/event.ts";
+import { isMap } from "../flow/kind.ts";
 import type { ScriptLanguage } from "../flow/script.ts";
 import { defineCommand } from "./command.ts";
 import { type EventInit, ISOLATIONS, LANGUAGES, ScriptBench } from "./eval_bench.ts";
@@ -112,10 +113,6 @@ function refuseOthers(rest: object, where: string, known: readonly string[]): vo
   throw new FlowError("usage.unknown_key", `Unknown key "${key}" in ${where}`, {
     hint: `known are ${known.join(", ")}`,
   });
-}
-
-function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function languageOf(file: string): ScriptLanguage {

@@ -3,6 +3,7 @@ import { isObject } from "../flow/schema_walk.ts";
 import type { RuntimeStatus } from "../runtime.ts";
 import { flowTable } from "./flow_table.ts";
 import type { Paint } from "./paint.ts";
+import { hasControl, visible } from "./visible.ts";
 
 const WITH_BODY = new Set(["POST", "PUT", "PATCH"]);
 
@@ -30,7 +31,7 @@ export async function firstScreen(
   }
   const facts: [string, string][] = [];
   if (status.health) facts.push(["Health", `http://localhost:${status.health.port}/readyz`]);
-  facts.push(["Store", status.store]);
+  facts.push(["Store", visible(status.store)]);
   facts.push(["Look inside", `flowgen status${config === undefined ? "" : ` --config ${config}`}`]);
   facts.push(["Stop", "Ctrl-C"]);
   parts.push(facts.map(([name, value]) => `${dim(name.padEnd(12))} ${value}`).join("\n"));
@@ -63,8 +64,11 @@ async function curlLines({ http, flows }: RuntimeStatus, host: string): Promise<
 
 const OPTIONS: Record<string, string> = { GET: "", HEAD: "-I " };
 
-/** As a shell reads it back. */
+/** As a shell reads it back; control characters in the way of bash and zsh, which spells them out. */
 function quoted(text: string): string {
+  if (hasControl(text)) {
+    return `$'${visible(text.replaceAll("\\", "\\\\").replaceAll("'", "\\'"))}'`;
+  }
   return /^[\w./:-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 

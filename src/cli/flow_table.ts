@@ -3,6 +3,7 @@ import { FlowError } from "../core/errors.ts";
 import type { FlowState, FlowStatus } from "../reconcile/status.ts";
 import { formatFindings } from "./output.ts";
 import type { Paint } from "./paint.ts";
+import { visible } from "./visible.ts";
 import { indented } from "./words.ts";
 
 const COLOURS: Record<FlowState, keyof Paint> = {
@@ -22,9 +23,9 @@ export function flowTable(
   now?: number,
 ): string {
   const rows = flows.map((flow) => [
-    flow.identity,
+    visible(flow.identity),
     flow.state,
-    ...(now === undefined ? [flow.file] : [
+    ...(now === undefined ? [visible(flow.file)] : [
       formatDuration(Math.max(0, now - Date.parse(flow.since))),
       String(flow.open),
       String(flow.tasks[0]?.events ?? 0),

@@ -1,13 +1,18 @@
 import type { LogRecord } from "@logtape/logtape";
 import { messageOf, toJson } from "./log_json.ts";
 import type { Paint } from "./paint.ts";
+import { hasControl, visible, visibleLines } from "./visible.ts";
 import { indented } from "./words.ts";
 
 /** Columns that a value may take on the line of its record. */
 const WIDE = 100;
 
+/** Fields that may have several lines, in which our own errors are told; only their words come from outside. */
+const LINES = new Set(["error", "stack"]);
+
 /**
- * Records for a person at a terminal:
+ * Records for a person at a terminal. No value can steer the terminal, or look like a record of its own:
+ * what stands in further lines is indented.
  *
  * ```text
  * 12:00:01.250 info  Flow started  flow=orders version=4fa1b2c3d4e5
@@ -21,7 +26,7 @@ export function prettyLine(record: LogRecord, paint: Paint): string {
   const isEvent = "event.subject" in fields && "data" in fields;
   if (isEvent) {
     const { data, ...rest } = fields;
-    const where = paint.bold([flow, task].filter(Boolean).join(" › "));
+    const where = paint.bold(visible([flow, task].filter(Boolean).join(" › ")));
     return `${time} ${level} ${where}${valueText(data)}${fieldsText(eventFields(rest), paint)}`;
   }
   const all = {
@@ -29,7 +34,9 @@ export function prettyLine(record: LogRecord, paint: Paint): string {
     ...(task !== undefined && { task }),
     ...fields,
   };
-  return `${time} ${level} ${messageOf(record)}${fieldsText(all, paint)}`;
+  const [message, ...more] = visibleLines(messageOf(record)).split("\n");
+  const rest = more.map((line) => `\n${indented(line)}`).join("");
+  return `${time} ${level} ${message}${fieldsText(all, paint)}${rest}`;
 }
 
 /** What the `log` task says of an event beside its data, where it is worth a look. */
@@ -39,8 +46,8 @@ function eventFields(fields: Record<string, unknown>): Record<string, unknown> {
 }
 
 function valueText(value: unknown): string {
-  const line = toJson(value);
-  return line.length <= WIDE ? `  ${line}` : `\n${indented(toJson(value, 2))}`;
+  const line = jsonText(value);
+  return line.length <= WIDE ? `  ${line}` : `\n${indented(jsonText(value, 2))}`;
 }
 
 /** Short fields on the line, texts of several lines below it. */
@@ -49,18 +56,24 @@ function fieldsText(fields: Record<string, unknown>, { cyan, dim }: Paint): stri
   const long: string[] = [];
   for (const [name, value] of Object.entries(fields)) {
     if (value === undefined) continue;
-    const text = typeof value === "string" ? value : toJson(value);
-    if (text.includes("\n")) long.push(indented(text));
+    const text = typeof value === "string" ? value : jsonText(value);
+    if (LINES.has(name) && text.includes("\n")) long.push(indented(visibleLines(text)));
     else if (text.length > WIDE && typeof value !== "string") {
-      long.push(`  ${cyan(name)}\n${indented(toJson(value, 2))}`);
-    } else short.push(`${cyan(name)}${dim("=")}${quoted(text)}`);
+      long.push(`  ${cyan(visible(name))}\n${indented(jsonText(value, 2))}`);
+    } else short.push(`${cyan(visible(name))}${dim("=")}${quoted(text)}`);
   }
   const first = short.length > 0 ? `  ${short.join(" ")}` : "";
   return [first, ...long].join("\n");
 }
 
+/** JSON leaves some control characters as they are. */
+function jsonText(value: unknown, indent?: number): string {
+  return visibleLines(toJson(value, indent));
+}
+
 function quoted(text: string): string {
-  return text === "" || /[\s"]/.test(text) && !/^[[{]/.test(text) ? JSON.stringify(text) : text;
+  const plain = text !== "" && !hasControl(text) && (!/[\s"]/.test(text) || /^[[{]/.test(text));
+  return plain ? text : visible(JSON.stringify(text));
 }
 
 function levelOf(level: LogRecord["level"], { dim, red, yellow, green }: Paint): string {

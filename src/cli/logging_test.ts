@@ -5,6 +5,7 @@ import { jsonLine } from "./log_json.ts";
 import { prettyLine } from "./log_pretty.ts";
 import { lineSink } from "./log_sink.ts";
 import { logsJson } from "./logging.ts";
+import { formatFindings } from "./output.ts";
 import { paintFor } from "./paint.ts";
 
 const plain = paintFor({ isTerminal: () => false });
@@ -110,6 +111,65 @@ Deno.test("a log whose reader has gone is silent", () => {
   sink(record("two"));
   flush();
   assert.equal(calls, 1);
+});
+
+Deno.test("a full disk loses lines, and the first that gets through says how many", () => {
+  const disk = { room: 0, written: "" };
+  const stream = {
+    writeSync(bytes: Uint8Array): number {
+      if (disk.room === 0) throw new Error("No space left on device (os error 28)");
+      const part = bytes.subarray(0, disk.room);
+      disk.room -= part.length;
+      disk.written += new TextDecoder().decode(part);
+      return part.length;
+    },
+  };
+  const { sink, flush } = lineSink(stream, ({ rawMessage, properties }) => {
+    return "lines" in properties ? `${properties.lines} lost` : String(rawMessage);
+  });
+  sink(record("one"));
+  sink(record("two"));
+  flush();
+  sink(record("three"));
+  flush();
+  disk.room = 9;
+  sink(record("four"));
+  sink(record("five"));
+  flush();
+  assert.equal(disk.written, "3 lost\nfo");
+  sink(record("six"));
+  flush();
+  disk.room = 1_000;
+  sink(record("seven"));
+  flush();
+  sink(record("eight"));
+  flush();
+  assert.equal(disk.written, "3 lost\nfo\n3 lost\nseven\neight\n");
+});
+
+const EVIL = "a\x1b]0;x\x07\x9b2J\x7f\n12:00:00.000 error Fake";
+const SPELT = "a\\u001b]0;x\\u0007\\u009b2J\\u007f\\n12:00:00.000 error Fake";
+
+Deno.test("no value can steer the terminal or pass for a record", () => {
+  assert.equal(pretty("Odd", { value: EVIL }), `Odd  value="${SPELT}"`);
+  assert.equal(pretty("Odd", { value: "\x1b" }), 'Odd  value="\\u001b"');
+  assert.equal(pretty("Odd", { [EVIL]: [EVIL] }), `Odd  ${SPELT}=["${SPELT}"]`);
+  assert.equal(
+    pretty("Event", { flow: EVIL, task: "t", "event.subject": EVIL, data: EVIL }),
+    `${SPELT} › t  "${SPELT}"`,
+  );
+  const [first, second] = SPELT.split("\\n");
+  assert.equal(pretty("Odd", { error: EVIL }), `Odd\n  ${first}\n  ${second}`);
+  assert.equal(pretty(EVIL), `${first}\n  ${second}`);
+});
+
+Deno.test("findings keep their lines, whatever their words hold", () => {
+  const position = { file: EVIL, line: 1, column: 2 };
+  const finding = new FlowError("x.y", EVIL, { hint: EVIL, position });
+  assert.equal(
+    formatFindings([finding], plain),
+    `${SPELT}:1:2 x.y\n${SPELT}\nhint: ${SPELT}`,
+  );
 });
 
 Deno.test("the form of the log: options, then LOG_FORMAT, then config.yaml, then the terminal", () => {

@@ -1,5 +1,6 @@
-import { errorToJson, type FlowError, formatError } from "../core/errors.ts";
+import { errorToJson, FlowError, formatError } from "../core/errors.ts";
 import { type Paint, paintFor } from "./paint.ts";
+import { visible } from "./visible.ts";
 
 /** Where a command says things: results on stdout, errors on stderr. */
 export class Output {
@@ -36,7 +37,15 @@ export class Output {
 /** Findings with an empty line between them. */
 export function formatFindings(findings: readonly FlowError[], { red, dim }: Paint): string {
   return findings.map((finding) => {
-    const [head, message, ...hints] = formatError(finding).split("\n");
+    const [head, message, ...hints] = formatError(shown(finding)).split("\n");
     return [red(head!), message, ...hints.map(dim)].join("\n");
   }).join("\n\n");
+}
+
+/** The finding with one line for each of its texts, which may hold words from outside. */
+function shown({ code, message, hint, position }: FlowError): FlowError {
+  return new FlowError(visible(code), visible(message), {
+    hint: hint && visible(hint),
+    position: position && { ...position, file: visible(position.file) },
+  });
 }

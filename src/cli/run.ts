@@ -10,6 +10,8 @@ import { firstScreen } from "./first_screen.ts";
 import { logsJson, startLogging } from "./logging.ts";
 import type { Output } from "./output.ts";
 import { onStopSignal } from "./signals.ts";
+import { logUnhandled } from "./unhandled.ts";
+import { visible } from "./visible.ts";
 
 export const run = defineCommand({
   about:
@@ -27,6 +29,7 @@ export const run = defineCommand({
       stream: Deno.stdout,
       paint: output.paint,
     });
+    logUnhandled(logFor("cli"));
     const runtime = createRuntime(config);
     const stopped = onStopSignal({
       clock: systemClock,
@@ -58,7 +61,8 @@ async function greet(
   const status = runtime.status();
   if (!output.json) {
     const { hostname } = config.http_server;
-    output.print(await firstScreen(status, { config: option, hostname, paint: output.paint }));
+    const { paint } = output;
+    tell(output, await firstScreen(status, { config: option, hostname, paint }));
     return;
   }
   logFor("cli").info("Running", {
@@ -80,16 +84,26 @@ async function stop(runtime: Runtime, signal: string, output: Output): Promise<b
   if (output.json) {
     log.info("Stopping", { signal, ...(waiting && { waiting_for: waiting }) });
   } else {
-    output.print(
+    tell(
+      output,
       waiting
         ? `\nStopping. Waiting up to ${STOP_DEADLINE / 1_000} s for what is under way in ` +
-          `${waiting}; press Ctrl-C again to stop at once.`
+          `${visible(waiting)}; press Ctrl-C again to stop at once.`
         : "\nStopping.",
     );
   }
   const inTime = await runtime.stop();
   if (!inTime) log.error("Stopped before everything under way was done");
   else if (output.json) log.info("Stopped");
-  else output.print("Stopped; everything under way was finished.");
+  else tell(output, "Stopped; everything under way was finished.");
   return inTime;
+}
+
+/** Says something in passing: that nobody can read it must not end what runs. */
+function tell(output: Output, text: string): void {
+  try {
+    output.print(text);
+  } catch {
+    // A full disk, or a reader that has gone; the log counts what it loses.
+  }
 }

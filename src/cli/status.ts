@@ -8,6 +8,7 @@ import { askNode } from "./control_client.ts";
 import { Exit } from "./exit.ts";
 import { flowTable } from "./flow_table.ts";
 import type { Paint } from "./paint.ts";
+import { visible } from "./visible.ts";
 import { count } from "./words.ts";
 
 export const status = defineCommand({
@@ -30,7 +31,7 @@ function describe(status: RuntimeStatus, now: number, paint: Paint): string {
   const since = status.started === null
     ? ""
     : ` for ${formatDuration(Math.max(0, now - Date.parse(status.started)))}`;
-  const facts: [string, string][] = [["Node", status.node], ["Store", status.store]];
+  const facts: [string, string][] = [["Node", status.node], ["Store", visible(status.store)]];
   if (http) facts.push(["HTTP", `port ${http.port}, ${count(http.endpoints.length, "endpoint")}`]);
   if (health) facts.push(["Health", `http://localhost:${health.port}/readyz`]);
   return [

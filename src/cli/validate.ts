@@ -5,6 +5,7 @@ import { CONFIG, defineCommand } from "./command.ts";
 import { configPath, readConfig } from "./config_option.ts";
 import { Exit } from "./exit.ts";
 import { formatFindings, type Output } from "./output.ts";
+import { visible } from "./visible.ts";
 import { count } from "./words.ts";
 
 export const validate = defineCommand({
@@ -63,7 +64,7 @@ function report({ files, findings, warnings }: Checked, configOnly: boolean, out
   }
   const { yellow, green, red } = output.paint;
   const parts = warnings.map(({ message, position: { file, line, column } }) =>
-    `${yellow(`${file}:${line}:${column} warning`)}\n${message}`
+    `${yellow(`${visible(file)}:${line}:${column} warning`)}\n${visible(message)}`
   );
   if (findings.length > 0) parts.push(formatFindings(findings, output.paint));
   if (configOnly) parts.push("The flows were not checked: mend the configuration first");

@@ -1,7 +1,7 @@
 /** What Flowgen's configuration has and this version does not: known, so that it is not unknown. */
 import { FlowError } from "../core/errors.ts";
 import type { Places } from "../flow/document.ts";
-import { isObject } from "../flow/schema_walk.ts";
+import { isMap } from "../flow/kind.ts";
 
 /** Sections that are fine as long as they say `enabled: false`. */
 const SECTIONS: readonly (readonly string[])[] = [
@@ -87,8 +87,4 @@ function without(tree: unknown, path: readonly string[]): unknown {
   if (more.length > 0) return { ...tree, [key]: without(tree[key], more) };
   const { [key]: _gone, ...rest } = tree;
   return rest;
-}
-
-function isMap(value: unknown): value is Record<string, unknown> {
-  return isObject(value) && !Array.isArray(value);
 }

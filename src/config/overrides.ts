@@ -1,6 +1,7 @@
 import { FlowError } from "../core/errors.ts";
 import type { EnvUse } from "../flow/env.ts";
-import { isObject, keysOf, waysAt } from "../flow/schema_walk.ts";
+import { isMap } from "../flow/kind.ts";
+import { keysOf, waysAt } from "../flow/schema_walk.ts";
 import { nearest, quoteList } from "../flow/similar.ts";
 import { guardText } from "../template/template.ts";
 import { UNAVAILABLE_SECTIONS } from "./not_available.ts";
@@ -74,6 +75,6 @@ function keysAt(path: readonly string[]): string[] | undefined {
 function withText(tree: unknown, path: readonly string[], text: string): unknown {
   const [key, ...rest] = path;
   if (key === undefined) return text;
-  const map = isObject(tree) && !Array.isArray(tree) ? tree : {};
+  const map = isMap(tree) ? tree : {};
   return { ...map, [key]: withText(map[key], rest, text) };
 }

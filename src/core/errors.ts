@@ -47,7 +47,9 @@ const REMEDIES: Record<string, Remedy> = {
   "store.*": "config",
   "store.unavailable": "retry",
   "store.conflict": "retry",
+  "store.ttl_invalid": "config",
   "store.closed": "bug",
+  "store.call_invalid": "bug",
   "store.parts_missing": "bug",
   "delivery.timeout": "event",
   "delivery.stopped": "retry",
@@ -88,8 +90,12 @@ export class FlowError extends Error {
 
 /** A broken promise of our own code. */
 export class InternalError extends FlowError {
-  constructor(code: string, message = "This is a defect of flowgen; please report it") {
-    super(code, message);
+  constructor(
+    code: string,
+    message = "This is a defect of flowgen; please report it",
+    options: FlowErrorOptions = {},
+  ) {
+    super(code, message, options);
   }
 }
 

@@ -1,5 +1,5 @@
 import { InternalError } from "../core/errors.ts";
-import type { FlowEvent } from "../flow/event.ts";
+import type { FlowEvent, Meta } from "../flow/event.ts";
 import { DONE, type Outcome } from "../flow/task.ts";
 import type { Path, ReplyCollector } from "./reply.ts";
 
@@ -36,6 +36,8 @@ export class Delivery implements Copy {
   reply: ReplyCollector | null = null;
   /** Told once how it ended, by the source that opened it. */
   settled: ((outcome: Outcome) => void) | null = null;
+  /** Of the source's event, for the log. */
+  meta: Meta | null = null;
   /** Bytes counted against the source's window. */
   bytes = 0;
   /** Instant on the monotonic clock at which it expires; 0 where it does not. */

@@ -10,7 +10,8 @@ Deno.test("failures are logged at once, then once a second, and the rest when th
   const records: unknown[] = [];
   const log: Log = {
     ...silentLog,
-    warning: (_, fields) => void records.push([clock.now(), fields!.error, fields!.others]),
+    warning: (_, fields) =>
+      void records.push([clock.now(), fields!.error, fields!.others, fields!.at]),
     with: () => log,
   };
   const source = new HandSource();
@@ -31,10 +32,10 @@ Deno.test("failures are logged at once, then once a second, and the rest when th
   fail(101, 150);
   await run.stop(0);
   assert.deepEqual(records, [
-    [0, "1", undefined],
-    [1_000, "100", 98],
-    [5_400, "101", undefined],
-    [5_400, "150", 48],
+    [0, "1", undefined, "test.yaml:1:1"],
+    [1_000, "100", 98, "test.yaml:1:1"],
+    [5_400, "101", undefined, "test.yaml:1:1"],
+    [5_400, "150", 48, "test.yaml:1:1"],
   ]);
   assert.equal(clock.pending, 0);
 });

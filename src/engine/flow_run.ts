@@ -65,9 +65,9 @@ export class FlowRun {
     for (const node of graph.sources) {
       const failures = new FailureLog(log.with({ source: node.task.name }), clock);
       this.#failureLogs.push(failures);
-      const intake = new Intake(this.#pipeline, node, this.#stop.signal, (cause) => {
+      const intake = new Intake(this.#pipeline, node, this.#stop.signal, (cause, meta) => {
         this.#lastError = toFlowError(cause);
-        failures.add(this.#lastError);
+        failures.add(this.#lastError, meta);
       });
       this.#intakes.set(node, intake);
     }

@@ -625,3 +625,66 @@ Deno.test("a source whose loop breaks is started again and shown as degraded mea
   assert.equal(run.health().state, "running");
   await run.stop(0);
 });
+
+Deno.test("a sync task that gives a promise fails its event and nothing else", async () => {
+  const source = new HandSource();
+  const { run } = await startFlow([
+    source.task(),
+    sync(
+      "waits",
+      (async () => {
+        await Promise.resolve();
+        throw new Error("too late");
+      }) as never,
+    ),
+  ]);
+  const result = await source.output.deliver(testEvent(1));
+  assert.equal(!result.ok && (result.cause as FlowError).code, "task.sync_waits");
+  await run.stop(0);
+});
+
+Deno.test("what a sync task emits after its call has ended goes nowhere", async () => {
+  const source = new HandSource();
+  const end = keeps();
+  let late = () => {};
+  const { run } = await startFlow([
+    source.task(),
+    sync("late", (event, emit) => void (late = () => emit(event))),
+    waits("slow", (event) => Promise.resolve(event)),
+    end.task,
+  ]);
+  assert.ok((await source.output.deliver(testEvent(1))).ok);
+  late();
+  await settle();
+  assert.deepEqual(end.got, []);
+  assert.equal(run.health().open, 0);
+  await run.stop(0);
+});
+
+Deno.test("an expansion gives the event loop a turn, also when nothing behind it waits", async () => {
+  const source = new HandSource();
+  // Every look at this clock takes a while, as a slow step would.
+  let now = 0;
+  const clock = Object.assign(new TestClock(0), { monotonic: () => now += 1 });
+  const { run } = await startFlow([
+    source.task(),
+    sync(
+      "many",
+      (event, _, call) =>
+        call.expand(Array.from({ length: 10_000 }, (_, n) => ({ ...event, data: n }))),
+    ),
+    sync("end", () => {}),
+  ], { clock });
+  let turns = 0;
+  let counting = true;
+  const count = () => {
+    turns++;
+    if (counting) setImmediate(count);
+  };
+  setImmediate(count);
+  await source.output.deliver(testEvent(1));
+  counting = false;
+  assert.ok(turns > 10, `${turns} turns`);
+  await settle();
+  await run.stop(0);
+});

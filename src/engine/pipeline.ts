@@ -1,4 +1,4 @@
-import { toFlowError } from "../core/errors.ts";
+import { FlowError, toFlowError } from "../core/errors.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
@@ -15,7 +15,7 @@ import type {
   SyncRun,
 } from "../flow/task.ts";
 import { CollectorNode } from "./collector.ts";
-import type { Copy, Delivery } from "./delivery.ts";
+import { type Copy, Delivery } from "./delivery.ts";
 import type { Graph, Node } from "./graph.ts";
 import { Pacer } from "./pacer.ts";
 import { type Port, respondTo } from "./port.ts";
@@ -54,7 +54,7 @@ export interface PipelineOptions {
  * tasks and buffers end a segment. While a segment runs, `copy` says whose event it is.
  */
 export class Pipeline {
-  copy!: Copy;
+  copy: Copy = nobody();
   /** Events taken and failed, by node. */
   readonly counts: { events: number; failed: number }[];
   readonly stages: Stage[] = [];
@@ -219,7 +219,8 @@ export class Pipeline {
       const outer = copy.event;
       copy.event = event;
       try {
-        step(event, next, call);
+        const returned: unknown = step(event, next, call);
+        if (returned instanceof Promise) refuse(returned, node);
       } catch (cause) {
         this.fail(node, event, cause, 1);
       }
@@ -254,7 +255,9 @@ export class Pipeline {
         close(iterator);
         break;
       }
-      if (this.#parked !== null || anyFull(targets, delivery)) {
+      if (
+        this.#parked !== null || anyFull(targets, delivery) || this.pacer.pause() !== undefined
+      ) {
         (this.#parked ??= []).push(expansion);
         if (!expansion.held) delivery.hold();
         expansion.held = true;
@@ -308,6 +311,23 @@ class SyncCall implements Call {
   get signal(): AbortSignal {
     return this.pipeline.copy.delivery.signal;
   }
+}
+
+/** A task that says it never waits and does: its events would be acknowledged before its work is done. */
+function refuse(returned: Promise<unknown>, { task }: Node): never {
+  returned.catch(() => {}); // What it comes to is nobody's any more.
+  throw new FlowError(
+    "task.sync_waits",
+    `Task "${task.name}" is sync, but gave a promise in place of an end`,
+    { hint: 'say mode: "async" in its definition, and return the event in place of emitting it' },
+  );
+}
+
+/** Whose events are emitted outside of any call: nobody's. They end at once. */
+function nobody(): Delivery {
+  const delivery = new Delivery({ ended() {}, waiting() {}, broken() {} });
+  delivery.expired = true;
+  return delivery;
 }
 
 function expansionOf(call: SyncCall, copy: Copy, events: Iterable<FlowEvent>): Parked {

@@ -1,3 +1,4 @@
+import { textOfResource } from "../flow/resource.ts";
 import { FlowError, FlowErrors, InternalError, textOf, toFlowError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Flow, TaskEntry } from "../flow/flow.ts";
@@ -148,7 +149,7 @@ function contextOf(
     services,
     async text(source) {
       if (typeof source === "string") return source;
-      return new TextDecoder().decode((await services.resources.read(source.key)).bytes);
+      return await textOfResource(services.resources, source.key);
     },
     credentials: (path) => credentials(path, flow),
     locate: (path, line, column) => task.locate(path, line, column),

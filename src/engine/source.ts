@@ -1,7 +1,7 @@
 import { formatDuration } from "../core/duration.ts";
 import { FlowError } from "../core/errors.ts";
 import type { Timer } from "../core/clock.ts";
-import type { FlowEvent } from "../flow/event.ts";
+import type { FlowEvent, Meta } from "../flow/event.ts";
 import type { EmitOptions, Outcome, Reply, SourceOutput } from "../flow/task.ts";
 import { Delivery, type Origin, tell } from "./delivery.ts";
 import { ackTimeoutOf, type Node, replyPath } from "./graph.ts";
@@ -17,7 +17,7 @@ const DEFAULT_WINDOW_BYTES = 64 * 1024 * 1024;
 type Settled = (outcome: Outcome) => void;
 
 /** Heard of when a delivery failed, once each. */
-export type OnFailure = (cause: unknown) => void;
+export type OnFailure = (cause: unknown, meta: Meta) => void;
 
 /** A source's window and its open deliveries. */
 export class Intake implements SourceOutput, Origin {
@@ -140,6 +140,7 @@ export class Intake implements SourceOutput, Origin {
   ): void | Promise<void> {
     if (this.#closed) return tell(this, settled, { ok: false, cause: stopped() });
     const delivery = new Delivery(this, this.#ordered ? this : undefined);
+    delivery.meta = event.meta;
     delivery.bytes = bytes;
     delivery.reply = reply;
     delivery.settled = settled;
@@ -181,7 +182,7 @@ export class Intake implements SourceOutput, Origin {
 
   #answer(delivery: Delivery): void {
     const { outcome } = delivery;
-    if (!outcome.ok) this.onFailure(outcome.cause);
+    if (!outcome.ok) this.onFailure(outcome.cause, delivery.meta!);
     tell(this, delivery.settled!, outcome);
   }
 

@@ -24,8 +24,12 @@ export type Checked<T> =
   | { readonly ok: true; readonly output: T }
   | { readonly ok: false; readonly findings: readonly FlowError[] };
 
-/** Keys whose values never stand in a message. */
-export const SECRET_KEY = /secret|token|password|credential|seed|api_?key/i;
+/** Keys whose values never stand in a message, nor what is below them. */
+export const SECRET_KEY =
+  /secret|token|passw(or)?d|passphrase|credential|seed|api[-_]?key|private[-_]?key|authorization|bearer|cookie/i;
+
+/** A header or field that holds a secret; as a section, such as `http_server.auth`, its keys decide. */
+const AUTH = /(^|[-_])auth$/i;
 
 /**
  * Reads a value by its schema. All that is wrong comes back at once, in the order of the file, each
@@ -239,7 +243,11 @@ class Wording {
   }
 
   #hidden(path: Path): boolean {
-    return path.some((step) => SECRET_KEY.test(String(step))) || this.#envUse(path) !== undefined;
+    const secret = path.some((step, index) =>
+      SECRET_KEY.test(String(step)) ||
+      (AUTH.test(String(step)) && typeof path[index + 1] !== "string")
+    );
+    return secret || this.#envUse(path) !== undefined;
   }
 
   /** Words of a schema may quote the value, which must not be seen when it is a secret. */

@@ -68,6 +68,24 @@ Deno.test("a list is no map", () => {
   ]);
 });
 
+Deno.test("the value of every kind of secret is hidden, what a section holds beside it is not", () => {
+  const names = [
+    ...["authorization", "Proxy-Authorization", "x-auth", "auth", "bearer_auth", "Cookie"],
+    ...["set-cookie", "passwd", "passphrase", "x-api-key", "private_key", "Bearer"],
+  ];
+  for (const name of names) {
+    const headers = v.strictObject({ [name]: v.number(), author: v.number() });
+    const checked = checkValue(headers, { [name]: "hunter2", author: "ada" });
+    assert.deepEqual(checked.ok || checked.findings.map(({ message }) => message), [
+      `Expected a number for "${name}", got text`,
+      'Expected a number for "author", got text "ada"',
+    ]);
+  }
+  assert.deepEqual(findings({ field: "x", auth: { type: "basic", user: 5 } }), [
+    'config.wrong_type | Expected text for "user", got number 5 | write "5" in quotes',
+  ]);
+});
+
 Deno.test("values of secret keys are not shown", () => {
   assert.deepEqual(findings({ field: "x", inner: { api_key: "hunter2", on: "no" } }), [
     'config.wrong_type | Expected a number for "api_key", got text',

@@ -1,4 +1,4 @@
-import { type Random, systemRandom, uuid7Maker } from "../core/random.ts";
+import { systemRandom, uuid7Maker } from "../core/random.ts";
 
 export type Json = null | boolean | number | string | readonly Json[] | JsonObject;
 export interface JsonObject {
@@ -40,12 +40,7 @@ export interface EventInit {
   readonly meta?: Meta;
 }
 
-let nextUuid = uuid7Maker(systemRandom);
-
-/** Makes UUIDs of tests repeat. */
-export function seedUuids(random: Random): void {
-  nextUuid = uuid7Maker(random);
-}
+const nextUuid = uuid7Maker(systemRandom);
 
 /** A UUIDv7 of the given time. */
 export function uuid7(now: number): string {

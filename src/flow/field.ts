@@ -1,6 +1,7 @@
 import { FlowError } from "../core/errors.ts";
 import { Template, unguard } from "../template/template.ts";
 import { eventView, type FlowEvent, type Json } from "./event.ts";
+import { kindOf } from "./kind.ts";
 
 /** A config value that may depend on the event: made by `Templated` and its kin in `schema.ts`. */
 export interface Field<T> {
@@ -91,6 +92,6 @@ export function castBoolean(value: unknown, text: string): boolean {
 }
 
 function cannotCast(text: string, wanted: string, value: unknown): FlowError {
-  const kind = value === null ? "null" : Array.isArray(value) ? "a list" : typeof value;
-  return new FlowError("template.cast", `Cannot make ${wanted} of "${text}": it gave ${kind}`);
+  const gave = kindOf(value);
+  return new FlowError("template.cast", `Cannot make ${wanted} of "${text}": it gave ${gave}`);
 }

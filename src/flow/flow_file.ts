@@ -1,10 +1,12 @@
 import * as v from "valibot";
+import { sha256Hex } from "../core/digest.ts";
 import { FlowError, FlowErrors } from "../core/errors.ts";
 import { checkValue } from "./check.ts";
 import { commonEntries, CommonFields, misplaced, type Role, roleOf } from "./common_fields.ts";
 import { type ParsedDocument, parseDocument, type Path } from "./document.ts";
 import { type EnvLookup, type Substituted, substituteEnv } from "./env.ts";
 import type { Flow, TaskEntry } from "./flow.ts";
+import { isMap } from "./kind.ts";
 import { FLOWGEN_TASKS } from "./known_tasks.ts";
 import { isObject, keysOf, waysAt } from "./schema_walk.ts";
 import { didYouMean, quoteList } from "./similar.ts";
@@ -121,7 +123,7 @@ class FlowReader {
     if (!definition) return this.#unknownType(type, base);
     // `- log:` without anything below is a task without fields.
     const fields = (item as Record<string, unknown>)[type] ?? {};
-    if (!isObject(fields) || Array.isArray(fields)) {
+    if (!isMap(fields)) {
       this.#add(
         "config.wrong_type",
         `Expected a map for task "${type}", got ${describeGot(fields, false)}`,
@@ -204,7 +206,7 @@ class FlowReader {
 
   /** The one key of a list item, which is the task's type. */
   #typeOf(item: unknown, path: Path): string | undefined {
-    if (!isObject(item) || Array.isArray(item)) {
+    if (!isMap(item)) {
       const known = typeof item === "string" && this.input.definitions.has(item);
       const got = describeGot(item, false);
       const hint = known
@@ -298,6 +300,5 @@ function inOrder(findings: readonly FlowError[]): FlowError[] {
 async function digestOf(text: string, used: ReadonlyMap<string, string>): Promise<string> {
   const variables = [...used].sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0);
   const content = used.size === 0 ? text : `${JSON.stringify(variables)}\n${text}`;
-  const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(content));
-  return new Uint8Array(hash).toHex();
+  return await sha256Hex(content);
 }

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { FlowError } from "../core/errors.ts";
 import type { JsonObject } from "./event.ts";
+import { isMap } from "./kind.ts";
 
 /** Format of the records this version writes. */
 const VERSION = 1;
@@ -40,7 +41,7 @@ export function decodeRecord(bytes: Uint8Array, schema?: v.GenericSchema): unkno
 function parse(bytes: Uint8Array): JsonObject {
   try {
     const record = JSON.parse(decoder.decode(bytes));
-    if (typeof record === "object" && record !== null && !Array.isArray(record)) return record;
+    if (isMap(record)) return record as JsonObject;
   } catch (cause) {
     throw invalid("JSON text", cause);
   }

@@ -10,7 +10,7 @@ export type Key = readonly string[];
 export type Revision = string;
 
 export interface Expiry {
-  /** Milliseconds until the entry stops being visible. */
+  /** Milliseconds until the entry stops being visible, more than 0; `Infinity` keeps it. */
   readonly ttl?: number;
 }
 
@@ -25,7 +25,7 @@ export interface Entry {
  * and `testStore` in `src/store/testing.ts` asks it of all of them. Values have up to 64 MiB.
  *
  * @throws {FlowError} from every method: `store.unavailable` (try again), `store.closed`,
- * `store.value_too_large`, `store.key_invalid`.
+ * `store.value_too_large`, `store.key_invalid`, `store.ttl_invalid`.
  */
 export interface Store extends AsyncDisposable {
   get(key: Key): Promise<Entry | null>;

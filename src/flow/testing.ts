@@ -1,3 +1,4 @@
+import { textOfResource } from "./resource.ts";
 import * as v from "valibot";
 import { TestClock } from "../core/clock.ts";
 import { silentLog } from "../core/log.ts";
@@ -64,7 +65,7 @@ export function testContext<D extends TaskDefinition>(
     services,
     async text(source) {
       if (typeof source === "string") return source;
-      return new TextDecoder().decode((await services.resources.read(source.key)).bytes);
+      return await textOfResource(services.resources, source.key);
     },
     credentials: (path) => path,
     locate: (_path, line = 1, column = 1) => ({ file: "test.yaml", line, column }),

@@ -1,9 +1,10 @@
+import { sha256Hex } from "../core/digest.ts";
 import { FlowError, FlowErrors, toFlowError } from "../core/errors.ts";
 import { buildGraph } from "../engine/graph.ts";
 import type { Flow, TaskEntry } from "../flow/flow.ts";
 import { type FlowFileInput, parseFlow } from "../flow/flow_file.ts";
 import { checkResources } from "../flow/resource_check.ts";
-import type { ResourceFile, Resources } from "../flow/resource.ts";
+import { type ResourceFile, type Resources, textOfResource } from "../flow/resource.ts";
 import type { CheckContext } from "../flow/task.ts";
 
 export interface CheckInput extends FlowFileInput {
@@ -52,15 +53,10 @@ class RecordedResources implements Resources {
   async digest(base: string): Promise<string> {
     const parts = await Promise.all(
       [...this.used].sort(([a], [b]) => a < b ? -1 : 1)
-        .map(async ([key, bytes]) => `${key}=${await sha256(bytes)}`),
+        .map(async ([key, bytes]) => `${key}=${await sha256Hex(bytes)}`),
     );
-    return await sha256(new TextEncoder().encode([base, ...parts].join("\n")));
+    return await sha256Hex([base, ...parts].join("\n"));
   }
-}
-
-async function sha256(bytes: Uint8Array): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
-  return new Uint8Array(digest).toHex();
 }
 
 function contextOf(
@@ -76,7 +72,7 @@ function contextOf(
     services,
     async text(source) {
       if (typeof source === "string") return source;
-      return new TextDecoder().decode((await resources.read(source.key)).bytes);
+      return await textOfResource(resources, source.key);
     },
     locate: (path, line, column) => task.locate(path, line, column),
   };

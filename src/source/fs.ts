@@ -1,5 +1,6 @@
-import { relative, sep } from "node:path";
+import { sep } from "node:path";
 import type { Clock } from "../core/clock.ts";
+import { sha256Hex } from "../core/digest.ts";
 import { FlowError } from "../core/errors.ts";
 import {
   identityOfPath,
@@ -17,20 +18,6 @@ export interface FsSourceOptions {
   readonly clock: Clock;
   /** For tests. */
   readonly watchFs?: WatchFs;
-}
-
-/**
- * A file's identity among flows: its path below the root with `/` between parts, without the last
- * extension.
- *
- * @throws {FlowError} `source.outside_root`
- */
-export function identityOf(root: string, file: string): string {
-  const path = relative(root, file).replaceAll("\\", "/");
-  if (path === "" || path === ".." || path.startsWith("../") || path.startsWith("/")) {
-    throw new FlowError("source.outside_root", `The file ${file} is not below ${root}`);
-  }
-  return identityOfPath(path);
 }
 
 interface Cached {
@@ -66,7 +53,7 @@ export class FsSource implements Source {
     this.#cache = cache;
     const names = found.map((one) => one.path).filter((name) => cache.has(name));
     const unique = withoutDuplicates(names, cache, problems);
-    const version = await sha256(
+    const version = await sha256Hex(
       JSON.stringify([
         path,
         names.map((name) => [name, cache.get(name)!.digest]),
@@ -119,7 +106,7 @@ export class FsSource implements Source {
     if (before?.signature === signature) return before;
     try {
       const bytes = await Deno.readFile(file);
-      const digest = await sha256(bytes);
+      const digest = await sha256Hex(bytes);
       const same = before?.digest === digest;
       return { signature, digest, file: same ? before.file : snapshotFile(path, file, bytes) };
     } catch (cause) {
@@ -192,9 +179,4 @@ async function inBatches<T>(items: readonly T[], run: (item: T) => Promise<void>
   for (let at = 0; at < items.length; at += BATCH) {
     await Promise.all(items.slice(at, at + BATCH).map(run));
   }
-}
-
-async function sha256(content: string | Uint8Array<ArrayBuffer>): Promise<string> {
-  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }

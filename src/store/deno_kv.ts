@@ -10,7 +10,7 @@ import {
   storeClosed,
 } from "../flow/store.ts";
 import { storeFault } from "./errors.ts";
-import { deadline, isExpired } from "./expiry.ts";
+import { checkExpiry, deadline, isExpired } from "./expiry.ts";
 import { checkKey, checkPrefix, checkValue, keyText } from "../flow/key.ts";
 import type { Write } from "./kv/commits.ts";
 import {
@@ -32,6 +32,9 @@ const LIST_BATCH = 500;
  * clock, and the platform's must not be ahead of it.
  */
 const REMOVAL_SLACK = 60_000;
+
+/** Deno KV takes no more than 8e15 ms. What would go in a hundred years may stay on disk. */
+const LONGEST_REMOVAL = 100 * 365 * 86_400_000;
 
 export interface DenoKvOptions {
   /** Closed when the last store over it is disposed. */
@@ -158,6 +161,7 @@ export class DenoKvStore implements Store {
   ): Promise<R> {
     return this.#run(key, async (own) => {
       checkValue(own, value);
+      checkExpiry(expiry);
       // Small values are drafted without waiting, so that puts of one turn meet in one commit.
       const draft = value.length <= LARGEST_INLINE
         ? this.#draft(own, value, expiry)
@@ -270,5 +274,5 @@ export class DenoKvStore implements Store {
 function removalDelay(expiry: Expiry | undefined): number | undefined {
   const ttl = expiry?.ttl;
   if (ttl === undefined || ttl === Infinity) return undefined;
-  return Math.ceil(Math.max(0, ttl)) + REMOVAL_SLACK;
+  return ttl > LONGEST_REMOVAL ? undefined : Math.ceil(ttl) + REMOVAL_SLACK;
 }

@@ -192,6 +192,21 @@ Deno.test("deno_kv: a commit that fails fails its puts, and the next ones go on"
   await store.put(["a"], new Uint8Array(1));
 });
 
+Deno.test("deno_kv: a call that the platform does not take is a defect, not worth another try", async () => {
+  const kv = spy(await Deno.openKv(":memory:"), {
+    commit() {
+      throw new TypeError("too many keys");
+    },
+  });
+  await using store = new DenoKvStore({ kv, clock: new TestClock() });
+  const failed = {
+    code: "store.call_invalid",
+    message: "The store refused a call: too many keys",
+    remedy: "bug",
+  };
+  await assert.rejects(store.put(["a"], new Uint8Array(1)), failed);
+});
+
 Deno.test("deno_kv: the last store over a Deno KV closes it", async () => {
   const { kv, clock, store } = await memory();
   const second = new DenoKvStore({ kv, clock });

@@ -7,7 +7,7 @@ import {
   type Store,
   storeClosed,
 } from "../flow/store.ts";
-import { deadline, isExpired } from "./expiry.ts";
+import { checkExpiry, deadline, isExpired } from "./expiry.ts";
 import { checkKey, checkPrefix, checkValue, compareKeys, isWithin, keyText } from "../flow/key.ts";
 import { Nudges } from "./nudges.ts";
 
@@ -96,6 +96,7 @@ export class MemoryStore implements Store {
 
   #write(key: Key, value: Uint8Array, expiry: Expiry | undefined): Revision {
     checkValue(key, value);
+    checkExpiry(expiry);
     const revision = String(++this.#lastRevision);
     const until = deadline(this.#clock, expiry);
     // Key and value are copied: the caller may go on changing what it handed in.

@@ -196,6 +196,31 @@ function testExpiry(test: Test): void {
     assert.deepEqual(await keys(store, []), [["a"], ["b"]]);
   });
 
+  test("a ttl that is no time is refused, and nothing is written", async ({ store }) => {
+    const seen = await store.put(["b"], bytes("old"));
+    for (const ttl of [NaN, 0, -1, "60" as unknown as number]) {
+      for (const size of [3, 100_000]) {
+        const value = new Uint8Array(size);
+        const refused = { code: "store.ttl_invalid", remedy: "config" };
+        await assert.rejects(store.put(["a"], value, { ttl }), refused);
+        await assert.rejects(store.create(["a"], value, { ttl }), refused);
+        await assert.rejects(store.update(["b"], value, seen, { ttl }), refused);
+      }
+    }
+    assert.equal(await store.get(["a"]), null);
+    assert.equal(text(await store.get(["b"])), "old");
+  });
+
+  test("a ttl may be longer than any life", async ({ store, clock }) => {
+    for (const ttl of [0.5, 1e16, Number.MAX_VALUE, Infinity]) {
+      for (const size of [3, 100_000]) {
+        await store.put([`${ttl}`, `${size}`], new Uint8Array(size), { ttl });
+      }
+    }
+    await clock.advance(100 * 365 * 86_400_000);
+    assert.equal((await keys(store, [])).length, 6);
+  });
+
   test("large values expire like small ones", async ({ store, clock }) => {
     await store.put(["a"], new Uint8Array(200_000), { ttl: 1_000 });
     assert.equal((await store.get(["a"]))!.value.length, 200_000);

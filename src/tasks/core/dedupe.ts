@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { sleep } from "../../core/clock.ts";
+import { sha256Hex } from "../../core/digest.ts";
 import { isTransient, toFlowError } from "../../core/errors.ts";
 import type { FlowEvent } from "../../flow/event.ts";
 import { decodeRecord, encodeRecord } from "../../flow/record.ts";
@@ -141,7 +142,5 @@ const LONGEST_KEY = 128;
 
 /** Any text as a part of a store's key: never empty, and no two alike. */
 async function partOf(text: string): Promise<string> {
-  if (text.length <= LONGEST_KEY) return `=${text}`;
-  const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return `#${new Uint8Array(hash).toHex()}`;
+  return text.length <= LONGEST_KEY ? `=${text}` : `#${await sha256Hex(text)}`;
 }

@@ -6,7 +6,7 @@ import { TemplateBoolean, Text } from "../../flow/schema.ts";
 import type { ScriptResult, ScriptSource } from "../../flow/script.ts";
 import { type CheckContext, defineTask, type TaskContext } from "../../flow/task.ts";
 import { hostOf, languageOf, placed, SCRIPT_CONCURRENCY } from "./script_host.ts";
-import { kindOf } from "./values.ts";
+import { kindOf } from "../../flow/kind.ts";
 
 const Config = v.strictObject({
   condition: v.optional(v.pipe(

@@ -1,8 +1,8 @@
 import * as v from "valibot";
 import { FlowError } from "../../core/errors.ts";
 import { type Data, derive, type FlowEvent, isBytes, type Json } from "../../flow/event.ts";
+import { kindOf } from "../../flow/kind.ts";
 import { defineTask } from "../../flow/task.ts";
-import { kindOf } from "./values.ts";
 
 /** Sends the elements of a list on one by one, as the tasks behind have room. */
 export const iterate = defineTask({

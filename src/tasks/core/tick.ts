@@ -49,12 +49,17 @@ export type TickDecision =
  */
 const CLOCK_SET_BACK = 60_000;
 
+/** A stored tick, unless the clock was set back since. */
+function believed(tick: number | null, now: number): number | null {
+  return tick !== null && tick > now + CLOCK_SET_BACK ? null : tick;
+}
+
 /** What to do next, and when. `left`: a tick that its holder left unfinished and that runs again. */
 export function decide(record: TickRecord, plan: TickPlan, now: number): TickDecision {
   if (plan.count !== undefined && record.counter >= plan.count) return { kind: "over" };
   if (record.state === "running") {
     if (!plan.holderIsGone(record.holder)) return { kind: "busy" };
-    return { kind: "due", at: record.tick ?? now, left: true };
+    return { kind: "due", at: believed(record.tick, now) ?? now, left: true };
   }
   const at = nextDue(record.tick, plan, now);
   return at === null ? { kind: "over" } : { kind: "due", at, left: false };
@@ -64,7 +69,7 @@ function nextDue(tick: number | null, plan: TickPlan, now: number): number | nul
   const { schedule } = plan;
   if (!schedule) return now;
   if (tick === null) return "interval" in schedule ? now : plan.next(schedule, now);
-  const due = plan.next(schedule, tick > now + CLOCK_SET_BACK ? now : tick);
+  const due = plan.next(schedule, believed(tick, now) ?? now);
   if (due === null || due >= now || plan.catchUp === "one") return due;
   return "interval" in schedule
     ? due + Math.ceil((now - due) / schedule.interval) * schedule.interval

@@ -1,5 +1,12 @@
-import { type Data, type FlowEvent, type Json, newEvent } from "../../flow/event.ts";
+import {
+  type Data,
+  type FlowEvent,
+  type Json,
+  type JsonObject,
+  newEvent,
+} from "../../flow/event.ts";
 import type { Field } from "../../flow/field.ts";
+import { isMap } from "../../flow/kind.ts";
 import type { TickPlan, TickRecord } from "./tick.ts";
 
 /** Unix seconds, as Flowgen has them; `last_run_time` is that of the run before. */
@@ -33,8 +40,7 @@ function pseudoEvent(subject: string, info: SystemInfo, counter: number, now: nu
 }
 
 function withSystemInfo(data: Data, info: SystemInfo): Data {
-  const isObject = typeof data === "object" && data !== null && !Array.isArray(data);
-  return isObject ? { ...data as Record<string, Json>, system_info: info } : data;
+  return isMap(data) ? { ...data as JsonObject, system_info: info } : data;
 }
 
 function seconds(ms: number | null): number | null {

@@ -78,6 +78,16 @@ Deno.test("a clock that was set back far does not stop the ticks until it caught
   assert.deepEqual(decide(idle(MINUTE), planOf({ schedule: CRON }), MINUTE - 5), due(2 * MINUTE));
 });
 
+Deno.test("a tick that was left while the clock was ahead runs again at once", () => {
+  const year = 365 * 86_400_000;
+  const left = { ...idle(year), state: "running" as const, holder: "b" };
+  for (const schedule of [{ interval: 1_000 }, CRON]) {
+    const plan = planOf({ schedule, holderIsGone: () => true });
+    assert.deepEqual(decide(left, plan, 500), due(500, true));
+    assert.deepEqual(decide({ ...left, tick: 1_000 }, plan, 990), due(1_000, true));
+  }
+});
+
 Deno.test("only a delivery that is done moves last_run and counter", () => {
   const running = { ...idle(100, 4), state: "running" as const, holder: "a" };
   const plan = every(10);

@@ -1,5 +1,6 @@
-import { FlowError } from "../../core/errors.ts";
+import { toFlowError } from "../../core/errors.ts";
 import { type Data, isBytes } from "../../flow/event.ts";
+import { errorAnswer } from "../../flow/http.ts";
 import type { HttpReply, Reply } from "../../flow/task.ts";
 
 const JSON_HEADERS = { "content-type": "application/json" };
@@ -46,40 +47,28 @@ function ownResponse({ status, headers: own, body }: HttpReply): Response {
   return new Response(text, { status, headers });
 }
 
-/** Status by code, with seconds for `Retry-After` where waiting helps. What is not here is a 500. */
-const FAILURES: Record<string, { status: number; wait?: string }> = {
+/** Status by code, with milliseconds for `Retry-After` where waiting helps. What is not here is a 500. */
+const FAILURES: Record<string, { status: number; wait?: number }> = {
+  "http.body_invalid": { status: 400 },
+  "http.body_timeout": { status: 408 },
+  "http.window_full": { status: 429, wait: 1_000 },
+  "throttle.limited": { status: 429, wait: 1_000 },
+  "http.stopping": { status: 503, wait: 1_000 },
+  "delivery.stopped": { status: 503, wait: 1_000 },
   "delivery.timeout": { status: 504 },
-  "delivery.stopped": { status: 503, wait: "1" },
-  "http.stopping": { status: 503, wait: "1" },
-  "http.window_full": { status: 429, wait: "1" },
-  "throttle.limited": { status: 429, wait: "1" },
 };
 
-/** The answer for a failed flow, or for a request that it did not take. */
-export function failedResponse(cause: unknown, correlationId: string): Response {
-  // `task.failed` wraps errors of unknown origin, whose messages are not meant for callers.
-  const known = cause instanceof FlowError && cause.code !== "task.failed" ? cause : null;
-  const { status = 500, wait } = (known && FAILURES[known.code]) ?? {};
-  return errorAnswer(
-    status,
-    known?.code ?? "flow.failed",
-    known?.message ?? "The flow failed",
-    correlationId,
-    wait === undefined ? undefined : { "retry-after": wait },
-  );
-}
-
-/** `{ error: { code, message, correlation_id } }` */
-export function errorAnswer(
-  status: number,
-  code: string,
-  message: string,
-  correlationId: string,
-  headers?: Record<string, string>,
-): Response {
-  const error = { code, message, correlation_id: correlationId };
-  return new Response(JSON.stringify({ error }), {
-    status,
-    headers: { ...JSON_HEADERS, ...headers },
-  });
+/**
+ * The answer for a failed flow, or for a request that it did not take. Callers always learn the code,
+ * but the message only where it speaks of their own request: others may name servers, paths and
+ * secrets inside.
+ */
+export function failedResponse(cause: unknown, correlation_id: string): Response {
+  const { code, message, retryAfter } = toFlowError(cause);
+  const known = Object.hasOwn(FAILURES, code) ? FAILURES[code] : undefined;
+  const told = known !== undefined || code.startsWith("event.");
+  const error = { code, message: told ? message : "The flow failed", correlation_id };
+  if (known?.wait === undefined) return errorAnswer(known?.status ?? 500, error);
+  const seconds = Math.max(1, Math.ceil((retryAfter ?? known.wait) / 1000));
+  return errorAnswer(known.status, error, { "retry-after": String(seconds) });
 }

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { routeShape } from "../../flow/http.ts";
 
 const PARAM = /^:[A-Za-z_][A-Za-z0-9_]*$/;
 
@@ -26,5 +27,5 @@ function params(path: string): string[] {
 
 /** The route as other flows see it: names of params do not tell two routes apart. */
 export function routeClaim(method: string, path: string): string {
-  return `http ${method} ${path.replace(/\/:[^/]+/g, "/:")}`;
+  return `http ${method} ${routeShape(path)}`;
 }

@@ -1,6 +1,5 @@
 import { FlowError } from "../../core/errors.ts";
-import type { UserAuth, UserIdentity } from "../../flow/http.ts";
-import { errorAnswer } from "./answer.ts";
+import { errorAnswer, type UserAuth, type UserIdentity } from "../../flow/http.ts";
 import { allows, bearerToken, challenge, type Credentials } from "./credentials.ts";
 
 /** Who may come in: a response turns the request away, an identity or `null` lets it pass. */
@@ -9,7 +8,7 @@ export type Guard = (
   correlationId: () => string,
 ) => Promise<Response | UserIdentity | null>;
 
-/** First the endpoint's own credentials, then the user's token. */
+/** The endpoint's credentials or the user's token; both come in one header, so never both. */
 export function makeGuard(
   credentials: Credentials | undefined,
   auth: UserAuth | undefined,
@@ -17,8 +16,10 @@ export function makeGuard(
   if (!credentials && !auth) return null;
   return async (request, correlationId) => {
     const header = request.headers.get("authorization");
-    const refuse = (message: string, hint: string) =>
-      errorAnswer(401, "http.unauthorized", message, correlationId(), { "www-authenticate": hint });
+    const refuse = (message: string, hint: string) => {
+      const error = { code: "http.unauthorized", message, correlation_id: correlationId() };
+      return errorAnswer(401, error, { "www-authenticate": hint });
+    };
 
     if (credentials && !allows(credentials, header)) {
       return refuse("The credentials are missing or wrong", challenge(credentials));
@@ -33,13 +34,12 @@ export function makeGuard(
         return refuse(cause.message, 'Bearer error="invalid_token"');
       }
       // Nobody is let in while we cannot check, and the caller's token may well be good.
-      return errorAnswer(
-        503,
-        "http.unavailable",
-        "Cannot check the token at the moment",
-        correlationId(),
-        { "retry-after": "1" },
-      );
+      const error = {
+        code: "http.unavailable",
+        message: "Cannot check the token at the moment",
+        correlation_id: correlationId(),
+      };
+      return errorAnswer(503, error, { "retry-after": "1" });
     }
   };
 }

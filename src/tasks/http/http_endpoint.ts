@@ -1,15 +1,16 @@
 import * as v from "valibot";
 import { FlowError } from "../../core/errors.ts";
 import { newEvent, uuid7 } from "../../flow/event.ts";
-import type { Endpoints } from "../../flow/http.ts";
+import { type Endpoints, errorAnswer, HTTP_METHODS } from "../../flow/http.ts";
 import { ByteSize } from "../../flow/schema.ts";
 import { type CheckContext, defineTask, type SourceOutput } from "../../flow/task.ts";
-import { answer, errorAnswer, failedResponse } from "./answer.ts";
+import { answer, failedResponse } from "./answer.ts";
 import { TOO_LARGE } from "./body.ts";
+import { BodyIntake } from "./body_intake.ts";
 import { readCredentials } from "./credentials.ts";
 import { EndpointPath, routeClaim } from "./endpoint_path.ts";
 import { makeGuard } from "./guard.ts";
-import { locationOf, pickHeaders, readBody } from "./request_data.ts";
+import { locationOf, pickHeaders } from "./request_data.ts";
 
 const Config = v.strictObject({
   endpoint: v.pipe(
@@ -17,7 +18,7 @@ const Config = v.strictObject({
     v.description("Path below `http_server.path`, such as `/orders/:id`; starts with `/`."),
   ),
   method: v.pipe(
-    v.optional(v.picklist(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"]), "GET"),
+    v.optional(v.picklist(HTTP_METHODS), "GET"),
     v.description("Method to answer. HEAD requests also reach a GET endpoint."),
   ),
   headers: v.pipe(
@@ -36,18 +37,22 @@ const Config = v.strictObject({
     v.optional(v.string()),
     v.description(
       "JSON file with `bearer_auth` and/or `basic_auth: { username, password }` that requests must " +
-        "bring; `http_server.credentials_path` when left out.",
+        "bring; `http_server.credentials_path` when left out. Not together with `auth.required`.",
     ),
   ),
   auth: v.pipe(
     v.optional(v.strictObject({ required: v.optional(v.boolean(), false) })),
     v.description(
-      "`required: true` asks for a user token that `http_server.auth` accepts; the user is in `event.meta.auth`.",
+      "`required: true` asks for a user token that `http_server.auth` accepts, in place of " +
+        "credentials; the user is in `event.meta.auth`.",
     ),
   ),
   max_body_bytes: v.pipe(
     v.optional(ByteSize, 10 * 1024 * 1024),
-    v.description("Longest body to accept, 10 MiB when left out; longer ones are answered 413."),
+    v.description(
+      "Longest body to accept, 10 MiB when left out; longer ones are answered 413. A body has 30 " +
+        "seconds to arrive, else the answer is 408.",
+    ),
   ),
   stream: v.pipe(
     v.optional(
@@ -95,7 +100,7 @@ export const httpEndpoint = defineTask({
       "content-type",
       ...config.headers.map((one) => one.toLowerCase()),
     ]);
-    const limit = config.max_body_bytes;
+    const bodies = new BodyIntake(clock, config.max_body_bytes);
 
     async function handle(
       request: Request,
@@ -109,10 +114,13 @@ export const httpEndpoint = defineTask({
         const user = guard && await guard(request, correlationId);
         if (user instanceof Response) return user;
 
-        const body = await readBody(request, limit);
+        const body = await bodies.read(request);
         if (body === TOO_LARGE) {
-          const message = `The body is longer than ${limit} bytes`;
-          return errorAnswer(413, "http.body_too_large", message, correlationId());
+          return errorAnswer(413, {
+            code: "http.body_too_large",
+            message: `The body is longer than ${config.max_body_bytes} bytes`,
+            correlation_id: correlationId(),
+          });
         }
         const event = newEvent({
           data: {
@@ -128,9 +136,6 @@ export const httpEndpoint = defineTask({
         correlation = event.meta.correlation_id as string;
         return answer(await output.request(event, { bytes: body.size }), correlation);
       } catch (cause) {
-        if (cause instanceof FlowError && cause.code === "http.body_invalid") {
-          return errorAnswer(400, cause.code, cause.message, correlationId());
-        }
         return failedResponse(cause, correlationId());
       }
     }
@@ -159,6 +164,7 @@ export const httpEndpoint = defineTask({
           });
           const stop = () => {
             remove();
+            bodies.stop();
             ended = true;
             if (inside === 0) resolve();
           };
@@ -169,7 +175,9 @@ export const httpEndpoint = defineTask({
   },
 });
 
-/** @throws {FlowError} `config.http_server_disabled`, `config.auth_missing` */
+/**
+ * @throws {FlowError} `config.http_server_disabled`, `config.auth_missing`, `config.auth_conflict`
+ */
 function checkServer(
   { config, services: { endpoints }, locate }: Pick<
     CheckContext<Config>,
@@ -196,6 +204,16 @@ function checkServer(
       },
     );
   }
+  if (config.auth?.required && config.credentials_path !== undefined) {
+    throw new FlowError(
+      "config.auth_conflict",
+      "Cannot ask for credentials and a user token: both come in the header Authorization",
+      {
+        hint: "leave credentials_path or auth.required out",
+        position: locate(["credentials_path"]),
+      },
+    );
+  }
 }
 
 function credentialsOf(
@@ -203,6 +221,8 @@ function credentialsOf(
   endpoints: Endpoints,
   checked: (path: string) => string,
 ) {
+  // A user's token stands in for the credentials of the whole server.
+  if (config.auth?.required) return undefined;
   if (config.credentials_path !== undefined) {
     return readCredentials(checked(config.credentials_path));
   }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { TestClock } from "../../core/clock.ts";
 import type { Endpoint } from "../../flow/http.ts";
 import type { Reply } from "../../flow/task.ts";
 import { testContext } from "../../flow/testing.ts";
@@ -7,11 +8,14 @@ import { httpEndpoint } from "./http_endpoint.ts";
 /** An endpoint on a real port: what only a network can do to it. */
 async function withEndpoint(
   request: () => Promise<Reply>,
-  use: (address: Deno.NetAddr) => Promise<void>,
+  use: (address: Deno.NetAddr, asked: Promise<void>) => Promise<void>,
+  clock = new TestClock(),
 ): Promise<void> {
+  const asked = Promise.withResolvers<void>();
   let route: Endpoint | undefined;
   const config = { endpoint: "/in", method: "POST", max_body_bytes: 1000 };
   const source = await httpEndpoint.create(testContext(httpEndpoint, config, {
+    clock,
     services: {
       endpoints: {
         enabled: true,
@@ -26,10 +30,14 @@ async function withEndpoint(
   const running = source.run({ signal: intake.signal, emit: never, deliver: never, request });
   const server = Deno.serve(
     { port: 0, hostname: "127.0.0.1", onListen() {} },
-    (incoming) => route!.handle(incoming, {}),
+    (incoming) => {
+      const answer = route!.handle(incoming, {});
+      asked.resolve();
+      return answer;
+    },
   );
   try {
-    await use(server.addr);
+    await use(server.addr, asked.promise);
   } finally {
     intake.abort();
     await running;
@@ -74,6 +82,22 @@ Deno.test("a client that goes away in the middle of its body makes no event", as
     assert.equal(after.status, 204);
   });
   assert.equal(events.count, 1);
+});
+
+Deno.test("a client that does not send its body on is answered 408", async () => {
+  for (const type of ["application/json", "text/plain"]) {
+    const clock = new TestClock();
+    await withEndpoint(done, async ({ hostname, port }, asked) => {
+      using client = await Deno.connect({ hostname, port });
+      const head = `POST /in HTTP/1.1\r\nhost: x\r\ncontent-type: ${type}\r\n`;
+      await client.write(new TextEncoder().encode(`${head}content-length: 9\r\n\r\n[`));
+      await asked;
+      await clock.advance(30_000);
+      const answer = new Uint8Array(100);
+      const size = await client.read(answer);
+      assert.match(new TextDecoder().decode(answer.subarray(0, size!)), /^HTTP\/1\.1 408 /);
+    }, clock);
+  }
 });
 
 Deno.test("a flow goes on when its client has gone", async () => {

@@ -2,73 +2,12 @@ import assert from "node:assert/strict";
 import * as v from "valibot";
 import { settle } from "../../core/clock.ts";
 import { FlowError } from "../../core/errors.ts";
-import type { FlowEvent } from "../../flow/event.ts";
-import type { Endpoint, Endpoints, UserAuth } from "../../flow/http.ts";
-import type { Reply, SourceOutput } from "../../flow/task.ts";
-import { testContext } from "../../flow/testing.ts";
+import type { Reply } from "../../flow/task.ts";
 import { httpEndpoint } from "./http_endpoint.ts";
-
-interface Given {
-  reply?: Reply | ((event: FlowEvent) => Reply | Promise<Reply>);
-  endpoints?: Partial<Endpoints>;
-}
-
-/** A running endpoint whose flow is `reply`. */
-async function start(config: Record<string, unknown>, { reply, endpoints }: Given = {}) {
-  const events: FlowEvent[] = [];
-  const sizes: (number | undefined)[] = [];
-  const routes: Endpoint[] = [];
-  const context = testContext(httpEndpoint, { endpoint: "/in", ...config }, {
-    name: "orders_in",
-    services: {
-      endpoints: {
-        enabled: true,
-        credentialsPath: undefined,
-        auth: undefined,
-        add: (endpoint) => {
-          routes.push(endpoint);
-          return () => void routes.splice(routes.indexOf(endpoint), 1);
-        },
-        ...endpoints,
-      },
-    },
-  });
-  const source = await httpEndpoint.create(context);
-  const intake = new AbortController();
-  const output: SourceOutput = {
-    signal: intake.signal,
-    emit: () => assert.fail("an endpoint only requests"),
-    deliver: () => assert.fail("an endpoint only requests"),
-    async request(event, options) {
-      events.push(event);
-      sizes.push(options?.bytes);
-      return typeof reply === "function" ? await reply(event) : reply ?? { kind: "none" };
-    },
-  };
-  const running = source.run(output);
-  const route = routes[0]!;
-  return {
-    events,
-    sizes,
-    routes,
-    route,
-    ask: (init: RequestInit & { path?: string } = {}, params = {}) => {
-      const url = `http://localhost${init.path ?? "/in"}`;
-      return route.handle(new Request(url, { method: route.method, ...init }), params);
-    },
-    stop: async () => {
-      intake.abort();
-      await running;
-    },
-  };
-}
+import { errorOf, startEndpoint as start } from "./testing.ts";
 
 const post = { method: "POST" };
 const typed = (type: string, body: BodyInit) => ({ body, headers: { "content-type": type } });
-
-async function errorOf(response: Response) {
-  return { status: response.status, ...(await response.json()).error };
-}
 
 Deno.test("an event says all about its request, and only the headers that were named", async () => {
   const { ask, events, sizes } = await start({
@@ -214,15 +153,18 @@ Deno.test("what the flow says becomes the answer", async () => {
   }
 });
 
-Deno.test("a failure is answered by its cause, with the id that the event carried", async () => {
+Deno.test("a failure is answered with its code and the id of the event, in words only about the request", async () => {
   const failed = (cause: unknown): Reply => ({ kind: "failed", cause, handled: false });
   const cases: [unknown, number, string, string | null][] = [
     [new FlowError("delivery.timeout", "Too late"), 504, "Too late", null],
     [new FlowError("http.window_full", "Full"), 429, "Full", "1"],
     [new FlowError("throttle.limited", "Slow down"), 429, "Slow down", "1"],
+    [new FlowError("throttle.limited", "Slow down", { retryAfter: 4_001 }), 429, "Slow down", "5"],
+    [new FlowError("event.not_a_list", "Expected a list"), 500, "Expected a list", null],
     [new FlowError("http.stopping", "Stopping"), 503, "Stopping", "1"],
     [new FlowError("delivery.stopped", "Stopped"), 503, "Stopped", "1"],
-    [new FlowError("script.failed", "x is null"), 500, "x is null", null],
+    [new FlowError("script.failed", "x is null"), 500, "The flow failed", null],
+    [new FlowError("http.unavailable", "GET http://10.0.0.1/t-abc"), 500, "The flow failed", null],
     [new FlowError("task.failed", "pg://u:secret@host"), 500, "The flow failed", null],
     [new Error("secret"), 500, "The flow failed", null],
   ];
@@ -232,6 +174,7 @@ Deno.test("a failure is answered by its cause, with the id that the event carrie
     assert.equal(response.headers.get("retry-after"), wait);
     const error = await errorOf(response);
     assert.deepEqual([error.status, error.message], [status, message]);
+    assert.equal(error.code, cause instanceof FlowError ? cause.code : "task.failed");
     assert.equal(error.correlation_id, events[0]!.meta.correlation_id);
   }
 });
@@ -256,114 +199,6 @@ Deno.test("a request that found the route is answered, also when intake ends mea
   assert.equal((await answer).status, 204);
   await stopped;
   assert.equal(events.length, 1);
-});
-
-async function credentialsFile(content: unknown): Promise<string> {
-  const path = await Deno.makeTempFile();
-  await Deno.writeTextFile(path, typeof content === "string" ? content : JSON.stringify(content));
-  return path;
-}
-
-const BOTH = { bearer_auth: "tok", basic_auth: { username: "ada", password: "pä:ss" } };
-const basic = (text: string) => `Basic ${new TextEncoder().encode(text).toBase64()}`;
-
-Deno.test("credentials from a file are asked for before anything is read", async () => {
-  const credentials_path = await credentialsFile(BOTH);
-  const { ask } = await start({ ...post, credentials_path });
-  await Deno.remove(credentials_path); // read once
-  const status = async (authorization?: string) =>
-    (await ask(authorization ? { headers: { authorization } } : {})).status;
-  for (const good of ["Bearer tok", "bearer tok", basic("ada:pä:ss")]) {
-    assert.equal(await status(good), 204, good);
-  }
-  for (
-    const bad of [
-      undefined,
-      "tok",
-      "Bearer",
-      "Bearer to",
-      "Bearer tokk",
-      "Bearer TOK",
-      "Bearer toktok",
-      "Basic tok",
-      "Basic !",
-      basic("ada:"),
-      basic("ada:pä:ss "),
-    ]
-  ) {
-    assert.equal(await status(bad), 401, bad);
-  }
-  const refused = await ask(typed("application/json", "{"));
-  assert.equal(
-    refused.headers.get("www-authenticate"),
-    'Bearer, Basic realm="flowgen", charset="UTF-8"',
-  );
-  assert.equal((await errorOf(refused)).code, "http.unauthorized");
-});
-
-Deno.test("the server's credentials hold for endpoints without their own", async () => {
-  const credentialsPath = await credentialsFile({ bearer_auth: "all" });
-  const own = await credentialsFile({ bearer_auth: "own" });
-  const common = await start({}, { endpoints: { credentialsPath } });
-  const special = await start({ credentials_path: own }, { endpoints: { credentialsPath } });
-  const headers = { authorization: "Bearer all" };
-  assert.equal((await common.ask({ headers })).status, 204);
-  assert.equal((await special.ask({ headers })).status, 401);
-  await Deno.remove(credentialsPath);
-  await Deno.remove(own);
-});
-
-Deno.test("a credentials file that does not help keeps the endpoint from starting", async () => {
-  for (
-    const content of [{}, { bearer_auth: "" }, { basic_auth: { username: "a" } }, "secret {", []]
-  ) {
-    const credentials_path = await credentialsFile(content);
-    await assert.rejects(() => start({ credentials_path }), (error: FlowError) => {
-      assert.equal(error.code, "http.credentials_invalid");
-      assert.doesNotMatch(error.message + error.cause, /secret/);
-      return true;
-    });
-    await Deno.remove(credentials_path);
-  }
-  await assert.rejects(() => start({ credentials_path: "/nowhere/x.json" }), {
-    code: "http.credentials_invalid",
-    message: "Cannot use the credentials file /nowhere/x.json: cannot read it",
-  });
-});
-
-Deno.test("a user token is checked, and its user travels in the meta", async () => {
-  const auth: UserAuth = {
-    async verify(token) {
-      if (token === "down") throw new FlowError("http.unavailable", "no keys at https://id");
-      if (token !== "good") throw new FlowError("http.unauthorized", "The token has expired");
-      return { user_id: "ada", claims: { sub: "ada" } };
-    },
-  };
-  const { ask, events } = await start({ auth: { required: true } }, { endpoints: { auth } });
-  const askAs = (token: string) => ask({ headers: { authorization: `Bearer ${token}` } });
-
-  assert.equal((await askAs("good")).status, 204);
-  const { meta } = events[0]!;
-  assert.deepEqual(meta.auth, { user_id: "ada", claims: { sub: "ada" } });
-  assert.ok(meta.correlation_id);
-
-  assert.equal((await ask()).headers.get("www-authenticate"), "Bearer");
-  const bad = await askAs("old");
-  assert.equal(bad.headers.get("www-authenticate"), 'Bearer error="invalid_token"');
-  assert.deepEqual((await errorOf(bad)).message, "The token has expired");
-  assert.equal((await askAs("down")).status, 503);
-  assert.equal(events.length, 1);
-
-  const open = await start({}, { endpoints: { auth } });
-  assert.equal((await open.ask()).status, 204, "not required: not looked at");
-});
-
-Deno.test("an endpoint needs a server, and an auth provider when it requires users", async () => {
-  await assert.rejects(() => start({}, { endpoints: { enabled: false } }), {
-    code: "config.http_server_disabled",
-    hint: "set http_server.enabled to true in config.yaml",
-  });
-  await assert.rejects(() => start({ auth: { required: true } }), { code: "config.auth_missing" });
 });
 
 function findings(config: Record<string, unknown>): string[] {

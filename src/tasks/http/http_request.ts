@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { FlowError } from "../../core/errors.ts";
 import { type Data, derive, type Json } from "../../flow/event.ts";
+import { HTTP_METHODS } from "../../flow/http.ts";
 import { ByteSize, Duration, TemplateMap, TemplateText } from "../../flow/schema.ts";
 import { type CheckContext, defineTask } from "../../flow/task.ts";
 import { readBounded, readStart, TOO_LARGE } from "./body.ts";
@@ -16,7 +17,7 @@ const ResponseType = v.picklist(["json", "text", "bytes"]);
 const Config = v.strictObject({
   endpoint: v.pipe(TemplateText, v.description("URL to call, http or https; a template.")),
   method: v.pipe(
-    v.optional(v.picklist(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"]), "GET"),
+    v.optional(v.picklist(HTTP_METHODS), "GET"),
     v.description("Method of the request."),
   ),
   headers: v.pipe(

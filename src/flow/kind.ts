@@ -1,10 +1,14 @@
-import { type Data, isBytes } from "../../flow/event.ts";
+/** A map of YAML, an object of JSON: neither a list nor bytes. */
+export function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) &&
+    !(value instanceof Uint8Array);
+}
 
 /** What a value is, in the words of our error messages. */
-export function kindOf(value: Data | undefined): string {
+export function kindOf(value: unknown): string {
   if (value === undefined) return "nothing";
   if (value === null) return "null";
-  if (isBytes(value)) return "bytes";
+  if (value instanceof Uint8Array) return "bytes";
   if (Array.isArray(value)) return "a list";
   switch (typeof value) {
     case "string":
