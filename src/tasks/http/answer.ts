@@ -24,16 +24,20 @@ export function answer(reply: Reply, correlationId: string): Response {
   }
 }
 
-function dataResponse(data: Data): Response {
+function dataResponse(data: Data, status = 200): Response {
   return isBytes(data)
-    ? new Response(data as BodyInit, { headers: BYTES_HEADERS })
-    : new Response(JSON.stringify(data), { headers: JSON_HEADERS });
+    ? new Response(data as BodyInit, { status, headers: BYTES_HEADERS })
+    : new Response(JSON.stringify(data), { status, headers: JSON_HEADERS });
 }
 
 /** Statuses that forbid a body (Fetch standard, "null body status"). */
 const NO_BODY = new Set([204, 205, 304]);
 
 function ownResponse({ status, headers: own, body }: HttpReply): Response {
+  // Most say nothing of their own, and a Headers object costs as much as all else here.
+  if (Object.keys(own).length === 0 && body !== undefined && !NO_BODY.has(status)) {
+    return dataResponse(body, status);
+  }
   const headers = new Headers(own);
   if (body === undefined || NO_BODY.has(status)) return new Response(null, { status, headers });
   const typed = headers.has("content-type");

@@ -3,7 +3,7 @@ import { formatDuration } from "../../core/duration.ts";
 import { FlowError } from "../../core/errors.ts";
 import type { Json } from "../../flow/event.ts";
 import { readBounded, TOO_LARGE } from "./body.ts";
-import { bodyKind, bytesPayload, decodeText, textPayload } from "./payload.ts";
+import { type BodyKind, bodyKind, bytesPayload, decodeText, textPayload } from "./payload.ts";
 
 /** Time for a body to arrive, milliseconds. */
 export const REQUEST_BODY_TIMEOUT = 30_000;
@@ -75,8 +75,22 @@ export class BodyIntake {
     this.#arriving.add(one);
     this.#bytes += one.bytes;
     if (!this.#timer) this.#setTimer();
+    const type = request.headers.get("content-type");
+    const kind = bodyKind(type);
     try {
-      return await this.#payloadOf(request, announced, one);
+      // Deno's server never hands on more than the length that was announced, so there is nothing to
+      // count.
+      if (announced <= READ_AT_ONCE && kind === "json") {
+        const text = await new Promise<string>((resolve, reject) => {
+          one.fail = reject;
+          request.text().then(resolve, reject);
+        });
+        return { payload: textPayload(kind, text), size: announced };
+      }
+      return await this.#payloadOf(request, type, kind, one);
+    } catch (cause) {
+      if (cause instanceof FlowError) throw cause;
+      throw new FlowError("http.body_invalid", "The body did not arrive completely", { cause });
     } finally {
       this.#arriving.delete(one);
       this.#bytes -= one.bytes;
@@ -90,34 +104,18 @@ export class BodyIntake {
     this.#setTimer();
   }
 
-  async #payloadOf(request: Request, announced: number, one: Arriving) {
-    const type = request.headers.get("content-type");
-    const kind = bodyKind(type);
-    try {
-      // Deno's server never hands on more than the length that was announced, so there is nothing to
-      // count.
-      if (announced <= READ_AT_ONCE && kind === "json") {
-        const text = await new Promise<string>((resolve, reject) => {
-          one.fail = reject;
-          request.text().then(resolve, reject);
-        });
-        return { payload: textPayload(kind, text), size: announced };
-      }
-      const abort = new AbortController();
-      one.fail = (cause) => abort.abort(cause);
-      const bytes = await readBounded(request.body, this.limit, {
-        signal: abort.signal,
-        arrived: (size) => this.#grow(one, size),
-      });
-      if (bytes === TOO_LARGE) return TOO_LARGE;
-      const payload = kind === "bytes" || kind === "multipart"
-        ? await bytesPayload(kind, bytes, type!)
-        : textPayload(kind, decodeText(bytes, type));
-      return { payload, size: bytes.byteLength };
-    } catch (cause) {
-      if (cause instanceof FlowError) throw cause;
-      throw new FlowError("http.body_invalid", "The body did not arrive completely", { cause });
-    }
+  async #payloadOf(request: Request, type: string | null, kind: BodyKind, one: Arriving) {
+    const abort = new AbortController();
+    one.fail = (cause) => abort.abort(cause);
+    const bytes = await readBounded(request.body, this.limit, {
+      signal: abort.signal,
+      arrived: (size) => this.#grow(one, size),
+    });
+    if (bytes === TOO_LARGE) return TOO_LARGE;
+    const payload = kind === "bytes" || kind === "multipart"
+      ? await bytesPayload(kind, bytes, type!)
+      : textPayload(kind, decodeText(bytes, type));
+    return { payload, size: bytes.byteLength };
   }
 
   /** A body has come to `size` bytes, maybe more than it announced. */

@@ -106,6 +106,7 @@ export const httpEndpoint = defineTask({
       request: Request,
       params: Readonly<Record<string, string>>,
       output: SourceOutput,
+      leave: () => void,
     ): Promise<Response> {
       const now = clock.now();
       let correlation: string | undefined;
@@ -137,6 +138,8 @@ export const httpEndpoint = defineTask({
         return answer(await output.request(event, { bytes: body.size }), correlation);
       } catch (cause) {
         return failedResponse(cause, correlationId());
+      } finally {
+        leave();
       }
     }
 
@@ -157,9 +160,7 @@ export const httpEndpoint = defineTask({
             flow,
             handle(request, params) {
               inside++;
-              const response = handle(request, params, output);
-              response.then(leave, leave);
-              return response;
+              return handle(request, params, output, leave);
             },
           });
           const stop = () => {
