@@ -62,9 +62,10 @@ export class Pipeline {
   readonly pacer: Pacer;
   draining = false;
   #parked: Parked[] | null = null;
-  #ports = new Map<Node, Port>();
-  #outs = new Map<Node, Port>();
-  #handlers = new Map<Node, Port>();
+  /** By index of the node: its way in, its way out, and the way to its handlers. */
+  readonly #ports: Port[] = [];
+  readonly #outs: Port[] = [];
+  readonly #handlers: Port[] = [];
 
   constructor(
     readonly graph: Graph,
@@ -75,15 +76,16 @@ export class Pipeline {
     this.counts = graph.nodes.map(() => ({ events: 0, failed: 0 }));
     // From the end, so that what a node hands on to is there already.
     for (const node of graph.nodes.toReversed()) {
-      this.#outs.set(node, this.#out(node));
-      this.#handlers.set(node, join(node.handlers.map((one) => this.#ports.get(one)!)));
-      this.#ports.set(node, this.#port(node));
+      const { index } = node;
+      this.#outs[index] = this.#out(node);
+      this.#handlers[index] = join(node.handlers.map((one) => this.#ports[one.index]!));
+      this.#ports[index] = this.#port(node);
     }
   }
 
   /** The way out of a node: to its children, or to its end. */
   out(node: Node): Port {
-    return this.#outs.get(node)!;
+    return this.#outs[node.index]!;
   }
 
   /**
@@ -115,7 +117,7 @@ export class Pipeline {
       return;
     }
     delivery.reply?.handled(error);
-    this.#handlers.get(node)!.emit({
+    this.#handlers[node.index]!.emit({
       ...event,
       error: {
         message: error.message,
@@ -137,7 +139,7 @@ export class Pipeline {
   ): void | Promise<void> {
     const port: Port = {
       emit: (failed) => this.fail(node, failed, cause, attempts),
-      targets: this.#handlers.get(node)!.targets,
+      targets: this.#handlers[node.index]!.targets,
     };
     return this.enter(port, event, copy);
   }
@@ -172,7 +174,7 @@ export class Pipeline {
       const out = this.out(node);
       return {
         emit: this.#syncStep(node, runner.run, out, count),
-        targets: unique([...out.targets, ...this.#handlers.get(node)!.targets]),
+        targets: unique([...out.targets, ...this.#handlers[node.index]!.targets]),
       };
     }
     if (runner.kind === "async") {
@@ -195,14 +197,14 @@ export class Pipeline {
           collector.push(event, this.copy);
         },
         // An event that it refuses goes to the handlers at once.
-        targets: unique([collector, ...this.#handlers.get(node)!.targets]),
+        targets: unique([collector, ...this.#handlers[node.index]!.targets]),
       };
     }
-    return { emit: () => {}, targets: [] };
+    return NOWHERE;
   }
 
   #out(node: Node): Port {
-    if (node.children.length > 0) return join(node.children.map((one) => this.#ports.get(one)!));
+    if (node.children.length > 0) return join(node.children.map((one) => this.#ports[one.index]!));
     return {
       emit: (event) => this.copy.delivery.reply?.leaf(node, this.copy.path, event),
       targets: [],
@@ -352,8 +354,10 @@ function close(iterator: Iterator<FlowEvent>): void {
   }
 }
 
+const NOWHERE: Port = { emit: () => {}, targets: [] };
+
 function join(ports: readonly Port[]): Port {
-  if (ports.length === 1) return ports[0]!;
+  if (ports.length < 2) return ports[0] ?? NOWHERE;
   const emits = ports.map((port) => port.emit);
   return {
     emit: (event) => {
