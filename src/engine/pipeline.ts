@@ -1,4 +1,4 @@
-import { FlowError, toFlowError } from "../core/errors.ts";
+import { FlowError, type Position, toFlowError } from "../core/errors.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
@@ -62,6 +62,8 @@ export class Pipeline {
   readonly pacer: Pacer;
   draining = false;
   #parked: Parked[] | null = null;
+  /** By index of the node, found when it fails: to find a place is to read the file again. */
+  readonly #places: Position[] = [];
   /** By index of the node: its way in, its way out, and the way to its handlers. */
   readonly #ports: Port[] = [];
   readonly #outs: Port[] = [];
@@ -111,7 +113,8 @@ export class Pipeline {
     const { delivery } = this.copy;
     if (delivery.expired) return;
     const { task } = node;
-    const error = toFlowError(cause).at(task.locate([]));
+    const found = toFlowError(cause);
+    const error = found.position ? found : found.at(this.#places[node.index] ??= task.locate([]));
     if (node.handlers.length === 0) {
       delivery.fail(error);
       return;

@@ -43,6 +43,7 @@ const MAX_ALIASES = 100;
 /** One YAML or JSON file: its value, and where each part of it stands. */
 export class ParsedDocument implements Places {
   #value: unknown;
+  #released = false;
   readonly #text: string;
   readonly #yaml: Yaml;
   #tree: Document | undefined;
@@ -72,6 +73,7 @@ export class ParsedDocument implements Places {
 
   /** Forgets all but the text; `locate` reads it again if it is asked, which is when errors are. */
   release(): void {
+    this.#released = true;
     this.#value = undefined;
     this.#tree = undefined;
     this.#starts = undefined;
@@ -102,7 +104,9 @@ export class ParsedDocument implements Places {
 
   /** The deepest node on the way to `path` and its key; `found` when the way goes to the end. */
   #find(path: Path): { node: Node | null; key: Node | null; found: boolean } {
-    const tree = this.#tree ??= this.#parse();
+    const tree = this.#tree ?? this.#parse();
+    // A tree is many times the size of its text, and errors are rare.
+    if (!this.#released) this.#tree = tree;
     const { isMap, isSeq, isAlias } = this.#yaml;
     const resolve = (node: unknown) =>
       (isAlias(node) ? node.resolve(tree) ?? null : node ?? null) as Node | null;
