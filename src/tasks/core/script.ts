@@ -132,7 +132,7 @@ function eventOf(
   const { data, subject, id } = result.event;
   // Scripts see bytes as text; what comes back unchanged stays what it was.
   const kept = isBytes(event.data) && data === jsonView(event.data) ? event.data : data;
-  return derive(event, { data: kept, subject, id: id ?? undefined, meta });
+  return derive(event, { data: kept, subject, id: id ?? undefined, meta, error: event.error });
 }
 
 /** Made one by one as the tasks behind ask for them. */

@@ -89,6 +89,13 @@ for (const sync of [true, false]) {
     assert.deepEqual([out!.data, out!.subject, out!.id], [{ n: 2 }, "other", "j"]);
   });
 
+  Deno.test(`a ${mode} script that returns a failed event keeps its error`, async () => {
+    const error = { message: "no", code: "event.invalid", task: "t", attempts: 1, time: "" };
+    const returned = { data: 1, subject: "s", id: null };
+    const [out] = await run(engines({ kind: "event", event: returned }), testEvent(1, { error }));
+    assert.deepEqual(out!.error, error);
+  });
+
   Deno.test(`a ${mode} script's list becomes events, and null none`, async () => {
     const items = [{ value: 1 }, { value: null }, { event: { data: 3, subject: "s", id: null } }];
     const list = await run(engines({ kind: "list", items }), testEvent({}));
