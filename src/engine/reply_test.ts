@@ -45,17 +45,22 @@ function batches(name: string, size: number, options?: Options) {
     config: {} as never,
     examples: [],
     holds: () => 1_000,
-    create: ({ output }) => ({
-      add(one) {
-        held.push(one);
-        if (held.length < size) return;
+    create({ output }) {
+      const flush = () => {
         const members = held.splice(0);
+        if (members.length === 0) return;
         const data = members.map((member) => jsonView(member.event.data));
         output.emit(derive(members[0]!.event, { data, subject: name }), members);
-      },
-      drop: (one) => void (held = held.filter((other) => other !== one)),
-      flush() {},
-    }),
+      };
+      return {
+        add(one) {
+          held.push(one);
+          if (held.length === size) flush();
+        },
+        drop: (one) => void (held = held.filter((other) => other !== one)),
+        flush,
+      };
+    },
   }, options);
 }
 
@@ -354,4 +359,12 @@ Deno.test("requests while the flow has ended are refused", async () => {
   const flow = await requests([pass("end")]);
   await flow.run.stop(0);
   assert.throws(() => flow.ask("x"), { code: "http.stopping" });
+});
+
+Deno.test("a window full of requests that all wait in a buffer flushes it", async () => {
+  const source = new HandSource({ request: true });
+  const { run } = await startFlow([source.task("in", { maxInFlight: 2 }), batches("bag", 100)]);
+  const answers = [1, 2].map((n) => source.output.request(testEvent(n)));
+  assert.deepEqual(await Promise.all(answers), [{ kind: "accepted" }, { kind: "accepted" }]);
+  await run.stop(0);
 });

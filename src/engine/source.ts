@@ -151,6 +151,8 @@ export class Intake implements SourceOutput, Origin {
     delivery.settle();
     // What never waits needs neither list nor clock.
     if (delivery.open > 0) this.#link(delivery);
+    // Requests come when they come; a full window refuses them.
+    if (reply) return;
     return taken ? taken.then(() => this.#next()) : this.#next();
   }
 
@@ -173,7 +175,7 @@ export class Intake implements SourceOutput, Origin {
 
   /** A full window of which all waits in buffers would wait for ever. */
   #flushIfStuck(): void {
-    if (this.#room.any && this.#waiting === this.#open && this.#isFull(0)) {
+    if (this.#waiting === this.#open && this.#isFull(0)) {
       queueMicrotask(() => {
         if (this.#waiting === this.#open && this.#isFull(0)) this.pipeline.flush("window");
       });

@@ -3,7 +3,6 @@ import { type Data, isBytes } from "../../flow/event.ts";
 import { errorAnswer } from "../../flow/http.ts";
 import type { HttpReply, Reply } from "../../flow/task.ts";
 
-const JSON_HEADERS = { "content-type": "application/json" };
 const BYTES_HEADERS = { "content-type": "application/octet-stream" };
 
 /** The HTTP answer for what a flow said. */
@@ -12,7 +11,7 @@ export function answer(reply: Reply, correlationId: string): Response {
     case "data":
       return dataResponse(reply.data);
     case "list":
-      return new Response(JSON.stringify(reply.items), { headers: JSON_HEADERS });
+      return Response.json(reply.items);
     case "none":
       return new Response(null, { status: 204 });
     case "accepted":
@@ -27,7 +26,7 @@ export function answer(reply: Reply, correlationId: string): Response {
 function dataResponse(data: Data, status = 200): Response {
   return isBytes(data)
     ? new Response(data as BodyInit, { status, headers: BYTES_HEADERS })
-    : new Response(JSON.stringify(data), { status, headers: JSON_HEADERS });
+    : Response.json(data, { status });
 }
 
 /** Statuses that forbid a body (Fetch standard, "null body status"). */
