@@ -1,28 +1,17 @@
 import { sleep, type Timer } from "../core/clock.ts";
 import { FlowError, FlowErrors, formatError, isTransient, toFlowError } from "../core/errors.ts";
-import { type EngineOptions, FlowRun } from "../engine/flow_run.ts";
+import type { EngineOptions, FlowRun } from "../engine/flow_run.ts";
 import { backoff } from "../engine/retry.ts";
 import type { Flow } from "../flow/flow.ts";
 import { assignClaims, type Wanted } from "./desired.ts";
 import { diffFlows } from "./diff.ts";
+import { Preparation } from "./preparation.ts";
 import { errorOf, type FlowStatus, shortVersion } from "./status.ts";
 
 /** Milliseconds a replaced or stopped flow has for what is under way. */
 const DRAIN_DEADLINE = 30_000;
 /** One snapshot switches as one step, but a flow that takes longer to prepare follows by itself. */
 const PREPARE_TOGETHER = 2_000;
-/** After this many milliseconds a preparation is given up, and tried again later. */
-const PREPARE_DEADLINE = 60_000;
-
-/** A version being prepared, and what became of it. */
-interface Preparation {
-  readonly digest: string;
-  readonly abort: AbortController;
-  /** Never rejects. */
-  readonly ended: Promise<void>;
-  run: FlowRun | null;
-  error: FlowErrors | FlowError | null;
-}
 
 /** What is known of one identity. */
 interface Entry {
@@ -62,9 +51,9 @@ export class Reconciler {
     this.#stopped = true;
     this.#retry?.clear();
     const entries = [...this.#entries.values()];
-    for (const { preparation } of entries) preparation?.abort.abort(stopped());
+    // An `apply` that waits for them goes on then, and sees that it is over.
+    await Promise.all(entries.map((entry) => this.#forget(entry)));
     await this.#applying;
-    for (const entry of entries) await this.#forget(entry);
     const runs = [...entries.flatMap(({ run }) => run ? [run] : []), ...this.#draining.keys()];
     const results = await Promise.all(runs.map((run) => run.stop(deadline)));
     return results.every((inTime) => inTime);
@@ -96,7 +85,10 @@ export class Reconciler {
     const wanted = changes.flatMap((change) => change.kind === "stop" ? [] : [change.flow]);
     // First everything is made ready, then everything switches in one go.
     const ready = await this.#prepare(wanted);
-    if (this.#stopped) return;
+    if (this.#stopped) {
+      await Promise.all(ready.map((run) => run.discard()));
+      return;
+    }
     for (const change of changes) {
       if (change.kind === "stop") this.#stopFlow(this.#entries.get(change.identity)!);
     }
@@ -180,7 +172,7 @@ export class Reconciler {
     }
     const preparations = flows.map((flow) => {
       const entry = this.#entries.get(flow.identity)!;
-      return { entry, preparation: entry.preparation ??= this.#begin(flow) };
+      return { entry, preparation: entry.preparation ??= new Preparation(flow, this.options) };
     });
     const over = new AbortController();
     await Promise.race([
@@ -201,33 +193,11 @@ export class Reconciler {
     });
   }
 
-  #begin(flow: Flow): Preparation {
-    const abort = new AbortController();
-    const timer = this.options.services.clock.after(PREPARE_DEADLINE, () => abort.abort(tooSlow()));
-    const ended = FlowRun.prepare(flow, this.options, abort.signal).then(
-      (run) => void (preparation.run = run),
-      (cause) => {
-        preparation.error = cause instanceof FlowErrors ? cause : toFlowError(cause);
-      },
-    ).finally(() => timer.clear());
-    const preparation: Preparation = {
-      digest: flow.digest,
-      abort,
-      ended,
-      run: null,
-      error: null,
-    };
-    return preparation;
-  }
-
   /** Gives up a preparation that nobody wants any more. */
   async #forget(entry: Entry): Promise<void> {
     const { preparation } = entry;
-    if (!preparation) return;
     entry.preparation = null;
-    preparation.abort.abort(stopped());
-    await preparation.ended;
-    await preparation.run?.discard();
+    await preparation?.abandon();
   }
 
   #stopFlow(entry: Entry): void {
@@ -329,14 +299,4 @@ function slow(): FlowError {
   return new FlowError("task.preparing", "The flow is still being prepared", {
     hint: "it starts by itself when its tasks are ready",
   });
-}
-
-function tooSlow(): FlowError {
-  return new FlowError("task.prepare_timeout", "A task of the flow took too long to get ready", {
-    hint: "see what it connects to; it is tried again",
-  });
-}
-
-function stopped(): FlowError {
-  return new FlowError("delivery.stopped", "The flow is not wanted any more");
 }
