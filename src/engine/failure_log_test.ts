@@ -39,3 +39,25 @@ Deno.test("failures are logged at once, then once a second, and the rest when th
   ]);
   assert.equal(clock.pending, 0);
 });
+
+Deno.test("an answer that is a failure is logged, also when the delivery is done", async () => {
+  const told: unknown[] = [];
+  const log: Log = {
+    ...silentLog,
+    warning: (_, fields) => void told.push([fields!.code, fields!.correlation_id]),
+    with: () => log,
+  };
+  const ask = async (tasks: Parameters<typeof startFlow>[0], options = {}) => {
+    const source = new HandSource({ request: true });
+    const { run } = await startFlow([source.task("in", options), ...tasks], { log });
+    await source.output.request(testEvent(1));
+    await run.stop(0);
+  };
+  const broken = sync("broken", () => {
+    throw new FlowError("event.invalid", "no");
+  });
+  const id = testEvent(1).meta.correlation_id;
+  await ask([broken, sync("handler", () => {}, { when: "error" })]);
+  await ask([sync("two", (event, _, call) => call.expand([event, event]))], { reply: "one" });
+  assert.deepEqual(told, [["event.invalid", id], ["flow.reply_not_one", id]]);
+});

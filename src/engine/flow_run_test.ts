@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { settle, TestClock } from "../core/clock.ts";
 import { FlowError } from "../core/errors.ts";
+import { type Log, silentLog } from "../core/log.ts";
 import { derive, type FlowEvent } from "../flow/event.ts";
 import { type Held, Many, type Outcome, Tracked } from "../flow/task.ts";
 import { testEvent } from "../flow/testing.ts";
@@ -643,8 +644,14 @@ Deno.test("a sync task that gives a promise fails its event and nothing else", a
   await run.stop(0);
 });
 
-Deno.test("what a sync task emits after its call has ended goes nowhere", async () => {
+Deno.test("what a sync task emits after its call has ended goes nowhere, and is told", async () => {
   const source = new HandSource();
+  const told: unknown[] = [];
+  const log: Log = {
+    ...silentLog,
+    error: (_, fields) => void told.push(fields!.code),
+    with: () => log,
+  };
   const end = keeps();
   let late = () => {};
   const { run } = await startFlow([
@@ -652,11 +659,12 @@ Deno.test("what a sync task emits after its call has ended goes nowhere", async 
     sync("late", (event, emit) => void (late = () => emit(event))),
     waits("slow", (event) => Promise.resolve(event)),
     end.task,
-  ]);
+  ], { log });
   assert.ok((await source.output.deliver(testEvent(1))).ok);
   late();
   await settle();
   assert.deepEqual(end.got, []);
+  assert.deepEqual(told, ["task.late_emit"]);
   assert.equal(run.health().open, 0);
   await run.stop(0);
 });

@@ -54,7 +54,9 @@ export interface PipelineOptions {
  * tasks and buffers end a segment. While a segment runs, `copy` says whose event it is.
  */
 export class Pipeline {
-  copy: Copy = nobody();
+  copy: Copy;
+  /** In place of a copy while no segment runs. */
+  readonly #nobody: Copy = nobody();
   /** Events taken and failed, by node. */
   readonly counts: { events: number; failed: number }[];
   readonly stages: Stage[] = [];
@@ -74,6 +76,7 @@ export class Pipeline {
     readonly runners: readonly Runner[],
     readonly options: PipelineOptions,
   ) {
+    this.copy = this.#nobody;
     this.pacer = new Pacer(options.clock);
     this.counts = graph.nodes.map(() => ({ events: 0, failed: 0 }));
     // From the end, so that what a node hands on to is there already.
@@ -170,6 +173,15 @@ export class Pipeline {
     this.options.log.error("Internal error", { code, error: message, stack });
   }
 
+  /** A sync task emitted when its call had ended: nobody waits for that event, but somebody lost it. */
+  #late(): void {
+    this.broken(
+      new FlowError("task.late_emit", "A sync task emitted an event after its call had ended", {
+        hint: 'say mode: "async" in its definition, and return the event in place of emitting it',
+      }),
+    );
+  }
+
   #port(node: Node): Port {
     const runner = this.runners[node.index]!;
     const count = this.counts[node.index]!;
@@ -185,6 +197,7 @@ export class Pipeline {
       this.stages.push(stage);
       return {
         emit: (event) => {
+          if (this.copy === this.#nobody) return this.#late();
           count.events++;
           stage.push(event, this.copy);
         },
@@ -196,6 +209,7 @@ export class Pipeline {
       this.collectors.push(collector);
       return {
         emit: (event) => {
+          if (this.copy === this.#nobody) return this.#late();
           count.events++;
           collector.push(event, this.copy);
         },
@@ -209,7 +223,10 @@ export class Pipeline {
   #out(node: Node): Port {
     if (node.children.length > 0) return join(node.children.map((one) => this.#ports[one.index]!));
     return {
-      emit: (event) => this.copy.delivery.reply?.leaf(node, this.copy.path, event),
+      emit: (event) => {
+        if (this.copy === this.#nobody) this.#late();
+        else this.copy.delivery.reply?.leaf(node, this.copy.path, event);
+      },
       targets: [],
     };
   }
@@ -219,8 +236,9 @@ export class Pipeline {
     const step = out.targets.length === 0 ? run : this.#inTurn(run, call);
     const next = out.emit;
     return (event) => {
-      count.events++;
       const { copy } = this;
+      if (copy === this.#nobody) return this.#late();
+      count.events++;
       const outer = copy.event;
       copy.event = event;
       try {

@@ -52,9 +52,13 @@ export class ReplyCollector {
     return this.#answer({ kind: "response", response });
   }
 
-  /** The delivery ended or expired. */
-  settle(outcome: Outcome): void {
-    if (this.#answered) return;
+  /**
+   * The delivery ended or expired.
+   *
+   * @returns why the answer is a failure, where it is one; the log has to know what the caller does not.
+   */
+  settle(outcome: Outcome): { readonly cause: unknown } | null {
+    if (this.#answered) return null;
     let reply: Reply;
     try {
       reply = this.#reply(outcome);
@@ -62,6 +66,7 @@ export class ReplyCollector {
       reply = { kind: "failed", cause, handled: false };
     }
     this.#answer(reply);
+    return reply.kind === "failed" ? reply : null;
   }
 
   #answer(reply: Reply): boolean {

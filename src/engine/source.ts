@@ -94,7 +94,12 @@ export class Intake implements SourceOutput, Origin {
       });
     }
     const reply = new ReplyCollector(this.#replyPlan);
-    void this.#emit(event, (outcome) => reply.settle(outcome), bytes, reply);
+    const settled = (outcome: Outcome) => {
+      const failure = reply.settle(outcome);
+      // A delivery that failed is told anyway.
+      if (failure && outcome.ok) this.onFailure(failure.cause, event.meta);
+    };
+    void this.#emit(event, settled, bytes, reply);
     return reply.promise;
   }
 

@@ -208,3 +208,24 @@ Deno.test("an event that is given up leaves its child to others", async () => {
   child.answer();
   assert.deepEqual(next.fates, [0]);
 });
+
+Deno.test("a context that has compiled many scripts is made anew, since it never forgets them", async () => {
+  await using test = testPool(1);
+  const keep = test.script(1);
+  for (let n = 0; n <= 300; n++) {
+    const { fates } = test.push(n % 50 === 0 ? keep : test.script(1));
+    await settle(2);
+    test.children()[0]!.answer();
+    await settle(2);
+    assert.deepEqual(fates, [0]);
+  }
+  const { heads } = test.children()[0]!;
+  const types = heads.map((head) => head.split(" ")[0]);
+  assert.equal(types.filter((type) => type === "forget-flow").length, 1);
+  const installs = heads.filter((head) => head.split(" ")[2] === String(keep.id));
+  assert.equal(
+    installs.filter((head) => head.startsWith("install")).length,
+    2,
+    "and again in there",
+  );
+});

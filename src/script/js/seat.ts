@@ -5,6 +5,12 @@ import type { CagedScript, Job } from "./job.ts";
 import { wrapBody } from "./wrap.ts";
 import type { Frame } from "./wire.ts";
 
+/**
+ * Scripts one context is given before it is made anew: what a context has compiled stays in memory as
+ * long as it lives, also when nothing refers to it any more (seen with Deno 2.9).
+ */
+const MOST_INSTALLS = 200;
+
 /** Contexts alive in one child; each costs about half a megabyte. */
 const MOST_CONTEXTS = 64;
 
@@ -41,7 +47,7 @@ export class Seat implements ChildListener {
   #child: ChildHandle | undefined;
   readonly #batches = new Map<number, Batch>();
   /** What each flow has installed, least recently used first. */
-  readonly #flows = new Map<string, Set<number>>();
+  readonly #flows = new Map<string, { readonly scripts: Set<number>; installs: number }>();
   #nextBatch = 1;
   #culprit: Job | undefined;
   #tooBig = false;
@@ -81,9 +87,9 @@ export class Seat implements ChildListener {
 
   /** The last script of a flow, or one of its scripts, is no longer used. */
   forget({ id, source: { flow } }: CagedScript): void {
-    const installed = this.#flows.get(flow);
-    if (!installed?.delete(id) || !this.ready) return;
-    if (installed.size > 0) this.#child!.send(`forget-script ${encodeURIComponent(flow)} ${id}`);
+    const scripts = this.#flows.get(flow)?.scripts;
+    if (!scripts?.delete(id) || !this.ready) return;
+    if (scripts.size > 0) this.#child!.send(`forget-script ${encodeURIComponent(flow)} ${id}`);
     else this.#forgetFlow(flow);
   }
 
@@ -241,12 +247,17 @@ export class Seat implements ChildListener {
   #install(script: CagedScript): string {
     const { flow } = script.source;
     const name = encodeURIComponent(flow);
-    const installed = this.#flows.get(flow) ?? new Set();
+    const before = this.#flows.get(flow);
+    if (before && before.installs >= MOST_INSTALLS && !this.#busy().has(flow)) {
+      this.#forgetFlow(flow);
+    }
+    const context = this.#flows.get(flow) ?? { scripts: new Set(), installs: 0 };
     this.#flows.delete(flow);
-    this.#flows.set(flow, installed);
+    this.#flows.set(flow, context);
     if (this.#flows.size > MOST_CONTEXTS) this.#forgetOldest();
-    if (!installed.has(script.id)) {
-      installed.add(script.id);
+    if (!context.scripts.has(script.id)) {
+      context.scripts.add(script.id);
+      context.installs++;
       const { prepared, id, host, output } = script;
       const { isAsync, usesMeta, writes, exotic } = prepared;
       const label = `flowgen-script-${id}`;
@@ -258,13 +269,17 @@ export class Seat implements ChildListener {
   }
 
   #forgetOldest(): void {
-    const busy = new Set([...this.#batches.values()].map(({ script }) => script.source.flow));
+    const busy = this.#busy();
     const newest = [...this.#flows.keys()].at(-1);
     for (const flow of this.#flows.keys()) {
       if (busy.has(flow) || flow === newest) continue;
-      this.#flows.delete(flow);
       return this.#forgetFlow(flow);
     }
+  }
+
+  /** Flows with events under way. */
+  #busy(): Set<string> {
+    return new Set([...this.#batches.values()].map(({ script }) => script.source.flow));
   }
 
   #forgetFlow(flow: string): void {

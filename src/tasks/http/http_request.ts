@@ -101,7 +101,8 @@ export const httpRequest = defineTask({
 
     return async (event, call) => {
       const url = readUrl(config.endpoint.at(event));
-      const label = `${config.method} ${url.origin}${url.pathname}`;
+      // Paths hold secrets too, such as those of webhooks; where the task stands says which one it was.
+      const label = `${config.method} ${url.origin}`;
       const { body, contentType, query } = preparePayload(config.payload, event);
       const headers = renderHeaders(config.headers, event);
       if (contentType && !headers.has("content-type")) headers.set("content-type", contentType);

@@ -164,7 +164,7 @@ Deno.test("statuses from 400 fail: some for good, some to be tried again", async
       failure({ endpoint: `${url}/${status}?token=secret`, method: "POST", ...more });
     const gone = await fail(404);
     assert.equal(gone.code, "http.status");
-    assert.equal(gone.message, `POST ${url}/404 answered 404: ${"no ".repeat(67).slice(0, 200)}`);
+    assert.equal(gone.message, `POST ${url} answered 404: ${"no ".repeat(67).slice(0, 200)}`);
     for (const status of [408, 429, 500, 503, 599]) {
       const error = await fail(status);
       assert.deepEqual([error.code, error.retryAfter], ["http.status_retry", 7_000]);
@@ -182,14 +182,16 @@ Deno.test("Retry-After may be a date", async () => {
   });
 });
 
-Deno.test("a server that cannot be reached is tried again, and its query is not told", async () => {
+Deno.test("a server that cannot be reached is tried again, and what may be secret is not told", async () => {
   const listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   const { port } = listener.addr as Deno.NetAddr;
   listener.close();
-  const error = await failure({ endpoint: `http://u:pass@127.0.0.1:${port}/a?token=secret` });
+  const error = await failure({
+    endpoint: `http://u:pass@127.0.0.1:${port}/hooks/secret?token=secret`,
+  });
   assert.equal(error.code, "http.unavailable");
   assert.ok(isTransient(error));
-  assert.match(error.message, new RegExp(`^GET http://127.0.0.1:${port}/a failed: .*refused`, "i"));
+  assert.match(error.message, new RegExp(`^GET http://127.0.0.1:${port} failed: .*refused`, "i"));
   assert.doesNotMatch(error.message, /secret|pass/);
 });
 
