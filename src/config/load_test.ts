@@ -108,3 +108,10 @@ Deno.test("one port for two listeners is refused before anything starts", () => 
   checkConfig({ http_server: { port: 0 }, health: { port: 0 } });
   checkConfig({ http_server: { port: 8081 }, health: { enabled: false } });
 });
+
+Deno.test("a number from a variable is held to its range", () => {
+  assert.deepEqual(
+    complaints({}, { FLOWGEN_HTTP_SERVER__PORT: "99999" }).map((one) => one.split("\n")[0]),
+    ["config.invalid_value"],
+  );
+});

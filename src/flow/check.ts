@@ -70,8 +70,11 @@ function castEnv<S extends v.GenericSchema>(
     for (const candidate of readingsOf(use.values[0]!)) {
       const changed = withValue(best?.value ?? value, path, candidate);
       const result = v.safeParse(schema, changed);
-      const still = result.issues?.some((one) => samePath(keysOfIssue(one), path));
-      if (still) continue;
+      // A number out of range is a number all the same, and should be told as one.
+      const wrongType = result.issues?.some((one) =>
+        one.kind === "schema" && samePath(keysOfIssue(one), path)
+      );
+      if (wrongType) continue;
       best = { value: changed, result };
       break;
     }

@@ -81,11 +81,11 @@ export class BodyIntake {
       // Deno's server never hands on more than the length that was announced, so there is nothing to
       // count.
       if (announced <= READ_AT_ONCE && kind === "json") {
-        const text = await new Promise<string>((resolve, reject) => {
+        const bytes = await new Promise<Uint8Array>((resolve, reject) => {
           one.fail = reject;
-          request.text().then(resolve, reject);
+          request.bytes().then(resolve, reject);
         });
-        return { payload: textPayload(kind, text), size: announced };
+        return { payload: textPayload(kind, decodeText(bytes, null)), size: announced };
       }
       return await this.#payloadOf(request, type, kind, one);
     } catch (cause) {

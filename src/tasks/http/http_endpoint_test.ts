@@ -79,6 +79,12 @@ Deno.test("a body that cannot be read is answered 400 and makes no event", async
         headers: { "content-type": "application/json", "content-length": "1" },
       },
       typed("text/plain; charset=klingon", "x"),
+      typed("text/plain", new Uint8Array([0xff])),
+      typed("application/json", new Uint8Array([0x22, 0xff, 0x22])),
+      {
+        ...typed("application/json", new Uint8Array([0x22, 0xff, 0x22])),
+        headers: { "content-type": "application/json", "content-length": "3" },
+      },
       typed("multipart/form-data; boundary=x", "rubbish"),
       { body: broken },
     ]

@@ -68,17 +68,27 @@ async function filePayload(file: File): Promise<Json> {
   return { filename: file.name, content_type: file.type, data };
 }
 
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
 /**
  * Text of a body in the charset its content-type names; UTF-8 when it names none.
  *
  * @throws {FlowError} `http.body_invalid`
  */
 export function decodeText(bytes: Uint8Array, type: string | null): string {
-  const charset = /;\s*charset="?([^";\s]+)/i.exec(type ?? "")?.[1] ?? "utf-8";
+  const charset = type && /;\s*charset="?([^";\s]+)/i.exec(type)?.[1];
+  let decoder: TextDecoder;
   try {
-    return new TextDecoder(charset).decode(bytes);
+    decoder = charset ? new TextDecoder(charset, { fatal: true }) : UTF8;
   } catch (cause) {
     throw new FlowError("http.body_invalid", `Cannot read the charset "${charset}"`, { cause });
+  }
+  try {
+    return decoder.decode(bytes);
+  } catch (cause) {
+    throw new FlowError("http.body_invalid", `The body is not valid ${charset ?? "UTF-8"}`, {
+      cause,
+    });
   }
 }
 
