@@ -628,20 +628,18 @@ Deno.test("a source whose loop breaks is started again and shown as degraded mea
 });
 
 Deno.test("a sync task that gives a promise fails its event and nothing else", async () => {
-  const source = new HandSource();
-  const { run } = await startFlow([
-    source.task(),
-    sync(
-      "waits",
-      (async () => {
-        await Promise.resolve();
-        throw new Error("too late");
-      }) as never,
-    ),
-  ]);
-  const result = await source.output.deliver(testEvent(1));
-  assert.equal(!result.ok && (result.cause as FlowError).code, "task.sync_waits");
-  await run.stop(0);
+  const late = async () => {
+    await Promise.resolve();
+    throw new Error("too late");
+  };
+  // As the last task, and in front of one that may be full.
+  for (const behind of [[], [waits("behind", () => null)]]) {
+    const source = new HandSource();
+    const { run } = await startFlow([source.task(), sync("waits", late as never), ...behind]);
+    const result = await source.output.deliver(testEvent(1));
+    assert.equal(!result.ok && (result.cause as FlowError).code, "task.sync_waits");
+    await run.stop(0);
+  }
 });
 
 Deno.test("what a sync task emits after its call has ended goes nowhere, and is told", async () => {

@@ -255,7 +255,8 @@ export class Pipeline {
   #inTurn(run: SyncRun, call: SyncCall): SyncRun {
     return (event, next) => {
       const before = this.#parked?.length ?? 0;
-      run(event, (one) => {
+      // What it gives in place of an end is the caller's to refuse.
+      return run(event, (one) => {
         if ((this.#parked?.length ?? 0) === before) next(one);
         else this.#continue(expansionOf(call, this.copy, [one]));
       }, call);

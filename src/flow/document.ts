@@ -19,7 +19,7 @@ type Yaml = typeof import("yaml");
 let yaml: Yaml | undefined;
 
 /** Loads the YAML library, which a start-up that needs no files can do without. */
-export async function loadYaml(): Promise<Yaml> {
+async function loadYaml(): Promise<Yaml> {
   return yaml ??= await loadBundle() ?? await import("yaml");
 }
 
