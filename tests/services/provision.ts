@@ -44,7 +44,7 @@ async function build({ name, module, version }: Program, folder: string): Promis
   console.error(`building ${name} ${version} (once)`);
   const go = new Deno.Command("go", {
     args: ["install", `${module}@${version}`],
-    env: { GOBIN: folder, CGO_ENABLED: "0", GOFLAGS: "-trimpath" },
+    env: { GOBIN: folder, CGO_ENABLED: "0" },
     stdout: "inherit",
     stderr: "inherit",
   });
