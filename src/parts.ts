@@ -3,6 +3,7 @@
  * engines, schedulers and tasks. `runtime.ts` puts them together; CLI commands that start nothing take
  * single ones.
  */
+import type { ClusterNode, JoinOptions } from "./cluster/join.ts";
 import { createUserAuth } from "./app/auth.ts";
 import { EndpointApp } from "./app/endpoints.ts";
 import { type Config, DEFAULT_STORE } from "./config/load.ts";
@@ -10,10 +11,13 @@ import { loadTaskModules } from "./config/task_modules.ts";
 import type { Clock } from "./core/clock.ts";
 import type { Log } from "./core/log.ts";
 import type { Resources } from "./flow/resource.ts";
+import { scoped } from "./flow/scoped.ts";
 import type { ScriptEngines } from "./flow/script.ts";
 import type { Source } from "./flow/source.ts";
 import type { Store } from "./flow/store.ts";
 import type { TaskDefinition } from "./flow/task.ts";
+import { parseAddress } from "./nats/address.ts";
+import type { NatsOptions } from "./nats/options.ts";
 import { PlatformScheduler } from "./scheduler/platform.ts";
 import { TimerScheduler } from "./scheduler/timers.ts";
 import { createScriptEngines } from "./script/mod.ts";
@@ -38,10 +42,63 @@ export async function taskDefinitions(
   return new Map(all.map((definition) => [definition.type, definition]));
 }
 
+/** The two stores of a runtime. */
+export interface Stores extends AsyncDisposable {
+  /** Flows, resources, workspaces, and what nodes know of each other. */
+  readonly system: Store;
+  /** State of flows and scripts. */
+  readonly runtime: Store;
+}
+
+/** Name of the system store: a bucket of NATS, or the first part of its keys elsewhere. */
+const SYSTEM_STORE = "flowgen_system";
+
 /**
- * @throws {FlowError} `store.locked`, `store.path_unwritable`, `store.file_invalid`
+ * @throws {FlowError} `store.locked`, `store.path_unwritable`, `store.file_invalid`; with NATS, also
+ *   what `acquireNats` throws
  */
-export async function openStore({ cache }: Config, clock: Clock): Promise<Store> {
+export async function openStores(
+  config: Config,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Stores> {
+  const { cache } = config;
+  if (cache.type === "nats") return await openNatsStores(cache, clock, signal);
+  const store = await openStore(config, clock);
+  return {
+    system: scoped(store, [SYSTEM_STORE]),
+    runtime: scoped(store, [cache.db_name]),
+    [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
+  };
+}
+
+async function openNatsStores(
+  cache: Config["cache"],
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Stores> {
+  const { openNatsKv } = await import("./store/nats_kv.ts");
+  const { history, replicas, tombstone_ttl: tombstoneTtl } = cache;
+  const open = (bucket: string) =>
+    openNatsKv({ nats: cache, bucket, clock, history, replicas, tombstoneTtl, signal });
+  const system = await open(SYSTEM_STORE);
+  try {
+    const runtime = await open(cache.db_name);
+    return {
+      system,
+      runtime,
+      async [Symbol.asyncDispose]() {
+        await runtime[Symbol.asyncDispose]();
+        await system[Symbol.asyncDispose]();
+      },
+    };
+  } catch (cause) {
+    await system[Symbol.asyncDispose]();
+    throw cause;
+  }
+}
+
+async function openStore({ cache }: Config, clock: Clock): Promise<Store> {
   if (cache.type === "memory") return await memoryStore(clock);
   const { openDenoKv, openHostedKv } = await import("./store/open.ts");
   // An address names a hosted store, and on Deno Deploy there is one without a name.
@@ -88,4 +145,29 @@ export async function resourcesOf({ flows, resources }: Config): Promise<Resourc
 /** Files of the local disk: a folder, one file, or a pattern with `*`. */
 export function fileSource(path: string, clock: Clock): Required<Source> {
   return new FsSource({ path, clock });
+}
+
+/** What people are shown: a path, or where a cluster's store is. */
+export function storeName({ cache }: Config): string {
+  if (cache.type === "memory") return "memory";
+  return cache.type === "nats" ? parseAddress(cache.url).shown : cache.path;
+}
+
+/** The server that the runtime itself uses, for tasks that name none. */
+export function natsOf({ cache }: Config): NatsOptions | undefined {
+  const { type, url, credentials_path, tls } = cache;
+  return type === "nats" ? { url, credentials_path, tls } : undefined;
+}
+
+/**
+ * Becomes a node of the cluster that shares the store.
+ *
+ * @throws {FlowError} `cluster.lease_invalid`
+ */
+export async function joinCluster(
+  { cluster: { lease_duration, renew_interval } }: Config,
+  options: Omit<JoinOptions, "lease" | "renew">,
+): Promise<ClusterNode> {
+  const { joinCluster } = await import("./cluster/join.ts");
+  return await joinCluster({ ...options, lease: lease_duration, renew: renew_interval });
 }

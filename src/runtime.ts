@@ -1,28 +1,25 @@
 /**
  * The composition root: a configuration in, a runtime out. The CLI, `deno serve` and tests share it.
  */
-import { dirname } from "node:path";
 import type { EndpointApp } from "./app/endpoints.ts";
 import { controlApp } from "./app/control.ts";
 import { healthApp } from "./app/health.ts";
-import { listen, type Listener, type ListenOptions } from "./app/listen.ts";
 import { type Fetch, mountAll } from "./app/mount.ts";
 import { checkConfig, type Config, type ConfigInput, isChecked } from "./config/load.ts";
 import { type Clock, systemClock } from "./core/clock.ts";
-import { FlowError, textOf } from "./core/errors.ts";
+import { FlowError } from "./core/errors.ts";
 import { type Log, logFor } from "./core/log.ts";
-import { type Random, systemRandom } from "./core/random.ts";
+import type { Random } from "./core/random.ts";
+import type { ClusterView } from "./flow/cluster.ts";
 import { wholeEnv } from "./flow/env.ts";
-import { uuid7 } from "./flow/event.ts";
-import { scoped } from "./flow/scoped.ts";
-import type { Scheduler } from "./flow/scheduler.ts";
-import type { Services } from "./flow/services.ts";
 import type { TaskDefinition } from "./flow/task.ts";
 import * as parts from "./parts.ts";
 import { Follower } from "./reconcile/follow.ts";
 import { FlowLoader } from "./reconcile/load_flows.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
 import type { FlowStatus } from "./reconcile/status.ts";
+import { Foundation, stoppedEarly } from "./runtime/foundation.ts";
+import { Ports } from "./runtime/ports.ts";
 import { version } from "./version.ts";
 
 /** Milliseconds that what is under way has to finish when the runtime stops. */
@@ -60,6 +57,9 @@ export interface RuntimeStatus {
   } | null;
   readonly health: { readonly port: number } | null;
   readonly flows: readonly FlowStatus[];
+  /** Whether other nodes may share the store. */
+  readonly clustered: boolean;
+  readonly cluster: ClusterView;
 }
 
 /** A runtime: start it once, stop it once. */
@@ -98,35 +98,43 @@ class FlowRuntime implements Runtime {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #endpoints: EndpointApp;
-  readonly #health: { fetch: Fetch };
-  readonly #node: string;
-  readonly #closers: (() => unknown)[] = [];
-  readonly #listeners: Listener[] = [];
+  readonly #foundation: Foundation;
+  readonly #ports: Ports;
   readonly #ended = new AbortController();
   /** Settles when the flows were looked at once, or never will be. */
   readonly #looked = Promise.withResolvers<void>();
   #reconciler: Reconciler | null = null;
-  #http: Listener | null = null;
-  #healthPort: Listener | null = null;
   #state: RuntimeStatus["state"] = "new";
   #since: number | null = null;
   #starting: Promise<void> | null = null;
   #stopping: Promise<boolean> | null = null;
-
   /** Private, so that nobody who inspects a runtime sees the secrets in it. */
   readonly #config: Config;
 
   constructor(config: Config, readonly options: RuntimeOptions) {
     this.#config = config;
-    this.#clock = options.clock ?? systemClock;
+    const clock = this.#clock = options.clock ?? systemClock;
     this.#log = options.log ?? logFor("runtime");
-    this.#node = uuid7(this.#clock.now());
-    this.#endpoints = parts.endpointApp(config, this.#clock);
-    this.#health = healthApp(() => ({
-      ready: this.#state === "running",
-      not_running: this.#notRunning(),
-    }));
-    this.fetch = mountAll({ endpoints: { fetch: this.#serve }, health: this.#health });
+    const endpoints = this.#endpoints = parts.endpointApp(config, clock);
+    const { signal } = this.#ended;
+    this.#foundation = new Foundation({ ...options, config, clock, endpoints, signal });
+    const health = healthApp({
+      health: () => ({
+        ready: this.#state === "running",
+        waiting: this.#foundation.waiting,
+        not_running: this.#notRunning(),
+      }),
+      cluster: () => this.#foundation.cluster.view(),
+    });
+    this.fetch = mountAll({ endpoints: { fetch: this.#serve }, health });
+    this.#ports = new Ports({
+      config,
+      clock,
+      log: this.#log,
+      serve: { endpoints: this.#serve, all: this.fetch },
+      health: health.fetch,
+      control: controlApp({ status: () => this.status() }).fetch,
+    });
   }
 
   async start(): Promise<void> {
@@ -155,19 +163,23 @@ class FlowRuntime implements Runtime {
 
   status(): RuntimeStatus {
     const { cache, http_server } = this.#config;
+    const { http, health } = this.#ports;
+    const { cluster } = this.#foundation;
     return {
       version,
-      node: this.#node,
+      node: cluster.nodeId,
       state: this.#state,
       started: this.#since === null ? null : new Date(this.#since).toISOString(),
-      store: cache.type === "memory" ? "memory" : cache.path,
-      http: this.#http && {
-        port: this.#http.port,
+      store: parts.storeName(this.#config),
+      http: http && {
+        port: http.port,
         path: http_server.path,
         endpoints: this.#endpoints.list().map(({ method, path, flow }) => ({ method, path, flow })),
       },
-      health: this.#healthPort && { port: this.#healthPort.port },
+      health: health && { port: health.port },
       flows: this.#reconciler?.status() ?? [],
+      clustered: cache.type === "nats",
+      cluster: cluster.view(),
     };
   }
 
@@ -182,9 +194,9 @@ class FlowRuntime implements Runtime {
     const config = this.#config;
     const definitions = await parts.taskDefinitions(config, options.tasks);
     // Ports first: what cannot listen must not have started anything.
-    if (options.listen !== false) await this.#listen();
+    if (options.listen !== false) await this.#ports.open();
     this.#assertWanted();
-    const services = await this.#services();
+    const { services } = await this.#foundation.open();
     this.#assertWanted();
     const log = options.log ?? logFor("flow");
     this.#reconciler = new Reconciler({
@@ -201,17 +213,15 @@ class FlowRuntime implements Runtime {
       services,
     });
     await this.#follow(this.#reconciler, loader);
-    if (options.listen !== false) await this.#openControl();
+    if (options.listen !== false) await this.#ports.openControl();
     this.#assertWanted();
     this.#since = this.#clock.now();
     this.#state = "running";
     this.#looked.resolve();
   }
 
-  /** @throws {FlowError} when the runtime was stopped while it started. */
   #assertWanted(): void {
-    if (!this.#ended.signal.aborted) return;
-    throw new FlowError("runtime.stopped", "The runtime was stopped while it started");
+    if (this.#ended.signal.aborted) throw stoppedEarly();
   }
 
   async #stop(deadline: number): Promise<boolean> {
@@ -223,90 +233,10 @@ class FlowRuntime implements Runtime {
     await this.#starting?.catch(() => {});
     const inTime = await this.#reconciler?.stop(deadline) ?? true;
     // Flows are done; this is for answers still on their way out and clients that hold on.
-    const left = Math.max(0, Math.min(LAST_ANSWERS, end - this.#clock.monotonic()));
-    await Promise.all(this.#listeners.map((listener) => listener.stop(left)));
-    for (const close of this.#closers.reverse()) {
-      try {
-        await close();
-      } catch (cause) {
-        this.#log.warning("Something did not close cleanly", { error: textOf(cause) });
-      }
-    }
+    await this.#ports.close(Math.max(0, Math.min(LAST_ANSWERS, end - this.#clock.monotonic())));
+    await this.#foundation.close();
     this.#state = "stopped";
     return inTime;
-  }
-
-  async #services(): Promise<Services> {
-    const { options } = this;
-    const config = this.#config;
-    const clock = this.#clock;
-    const store = await parts.openStore(config, clock);
-    this.#closers.push(() => store[Symbol.asyncDispose]());
-    const scripts = parts.scriptEngines(config, { clock, log: options.log ?? logFor("script") });
-    this.#closers.push(() => scripts[Symbol.asyncDispose]());
-    return {
-      clock,
-      random: options.random ?? systemRandom,
-      runtimeStore: scoped(store, [config.cache.db_name]),
-      scheduler: this.#scheduler(),
-      scripts,
-      endpoints: this.#endpoints,
-      resources: await parts.resourcesOf(config),
-      nodeId: this.#node,
-    };
-  }
-
-  #scheduler(): Scheduler {
-    const clock = this.#clock;
-    if (this.options.scheduler !== "platform") return new parts.TimerScheduler({ clock });
-    const scheduler = new parts.PlatformScheduler({ clock });
-    scheduler.start();
-    this.#closers.push(() => scheduler.stop());
-    return scheduler;
-  }
-
-  async #listen(): Promise<void> {
-    const { health, http_server } = this.#config;
-    if (health.enabled) {
-      this.#healthPort = await this.#open({
-        fetch: this.#health.fetch,
-        port: health.port,
-        setting: "health.port",
-      });
-    }
-    if (http_server.enabled) {
-      this.#http = await this.#open({
-        // With a port of its own, health is nothing for the callers of flows.
-        fetch: health.enabled ? this.#serve : this.fetch,
-        port: http_server.port,
-        hostname: http_server.hostname,
-        setting: "http_server.port",
-      });
-    }
-  }
-
-  async #openControl(): Promise<void> {
-    const { cache, control: { path } } = this.#config;
-    try {
-      await Deno.mkdir(dirname(path), { recursive: true });
-      await this.#open({ fetch: controlApp({ status: () => this.status() }).fetch, path });
-    } catch (cause) {
-      // A store file has one owner, and so has the socket beside it. Without a file any number of
-      // processes may run in one folder, and the first of them answers.
-      if (cache.type !== "memory") throw cause;
-      this.#log.warning("There is no control socket, so flowgen status will not find this node", {
-        path,
-        error: textOf(cause),
-      });
-    }
-  }
-
-  async #open(options: Omit<ListenOptions, "onError">): Promise<Listener> {
-    const onError = (cause: unknown, correlation_id?: string) =>
-      this.#log.error("A request broke", { error: textOf(cause), correlation_id });
-    const listener = await listen({ ...options, onError, clock: this.#clock });
-    this.#listeners.push(listener);
-    return listener;
   }
 
   /** Loads the flows once, and again whenever their files or resources change. */
@@ -324,7 +254,7 @@ class FlowRuntime implements Runtime {
     await follower.load();
     if (!flows.watch) return;
     const watching = follower.watch();
-    this.#closers.push(() => watching);
+    this.#foundation.defer(() => watching);
   }
 
   #notRunning() {

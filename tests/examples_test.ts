@@ -19,6 +19,7 @@ import { sync } from "../src/engine/testing.ts";
 import { noEnv } from "../src/flow/env.ts";
 import { type Data, jsonView, newEvent } from "../src/flow/event.ts";
 import type { Flow } from "../src/flow/flow.ts";
+import { soloCluster } from "../src/flow/cluster.ts";
 import type { Services } from "../src/flow/services.ts";
 import type { SourceOutput, TaskContext, TaskDefinition } from "../src/flow/task.ts";
 import { checkFlow } from "../src/reconcile/check_flow.ts";
@@ -177,7 +178,7 @@ function makeWorld(): AsyncDisposable & { services: Services; clock: TestClock }
     scripts,
     endpoints: { enabled: true, credentialsPath: undefined, auth: undefined, add: () => () => {} },
     resources: new FileResources(undefined),
-    nodeId: "test-node",
+    cluster: soloCluster({ nodeId: "test-node", now: () => clock.now() }),
   };
   return { services, clock, [Symbol.asyncDispose]: () => scripts[Symbol.asyncDispose]() };
 }

@@ -10,6 +10,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["src/main.ts"],
   ["src/cli"],
   ["src/runtime.ts"],
+  ["src/runtime"],
   ["src/parts.ts"],
   ["src/app"],
   ["src/scheduler"],
@@ -17,9 +18,9 @@ const FLOORS: readonly (readonly string[])[] = [
   ["src/reconcile"],
   ["src/engine"],
   ["src/tasks", "src/script", "src/source", "src/store"],
-  ["src/config", "src/nats"],
+  ["src/config"],
   ["src/flow"],
-  ["src/template"],
+  ["src/template", "src/nats"],
   ["src/core", "src/version.ts"],
 ];
 

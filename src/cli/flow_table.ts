@@ -4,7 +4,7 @@ import type { FlowState, FlowStatus } from "../reconcile/status.ts";
 import { formatFindings } from "./output.ts";
 import type { Paint } from "./paint.ts";
 import { visible } from "./visible.ts";
-import { indented } from "./words.ts";
+import { aligned, indented, shortNode, widthsOf } from "./words.ts";
 
 const COLOURS: Record<FlowState, keyof Paint> = {
   running: "green",
@@ -22,6 +22,7 @@ export function flowTable(
   /** Milliseconds since 1970, for the columns of a flow that has run for a while. */
   now?: number,
 ): string {
+  const elected = now !== undefined && flows.some(({ owner }) => owner !== undefined);
   const rows = flows.map((flow) => [
     visible(flow.identity),
     flow.state,
@@ -32,15 +33,14 @@ export function flowTable(
       String(flow.tasks.reduce((sum, { failed }) => sum + failed, 0)),
       flow.running ?? "-",
     ]),
+    ...(elected ? [shortNode(flow.owner), String(flow.epoch || "-")] : []),
   ]);
   const heads = now === undefined
     ? ["FLOW", "STATE", "FILE"]
     : ["FLOW", "STATE", "FOR", "OPEN", "EVENTS", "FAILED", "VERSION"];
-  const widths = heads.map((head, at) =>
-    Math.max(head.length, ...rows.map((row) => row[at]!.length))
-  );
-  const line = (cells: readonly string[]) =>
-    cells.map((cell, at) => cell.padEnd(widths[at]!)).join("  ").trimEnd();
+  if (elected) heads.push("OWNER", "EPOCH");
+  const widths = widthsOf([heads, ...rows]);
+  const line = (cells: readonly string[]) => aligned(cells, widths);
   const lines = [paint.dim(line(heads))];
   flows.forEach((flow, at) => {
     const text = line(rows[at]!);

@@ -1,6 +1,7 @@
 import { defaultConfig } from "../config/load.ts";
 import { systemClock } from "../core/clock.ts";
 import { formatDuration } from "../core/duration.ts";
+import type { ClusterView } from "../flow/cluster.ts";
 import type { RuntimeStatus } from "../runtime.ts";
 import { CONFIG, defineCommand } from "./command.ts";
 import { configPath, readConfig } from "./config_option.ts";
@@ -9,7 +10,7 @@ import { Exit } from "./exit.ts";
 import { flowTable } from "./flow_table.ts";
 import type { Paint } from "./paint.ts";
 import { visible } from "./visible.ts";
-import { count } from "./words.ts";
+import { aligned, count, shortNode, widthsOf } from "./words.ts";
 
 export const status = defineCommand({
   about: "Shows what the running node of a configuration does: its flows, their state and counts.",
@@ -37,6 +38,24 @@ function describe(status: RuntimeStatus, now: number, paint: Paint): string {
   return [
     `${paint.bold(`flowgen ${status.version}`)} is ${status.state}${since}`,
     facts.map(([name, value]) => `${paint.dim(name.padEnd(7))} ${value}`).join("\n"),
+    ...(status.clustered ? [nodeTable(status.cluster, paint, now)] : []),
     status.flows.length > 0 ? flowTable(status.flows, paint, now) : "There are no flows.",
   ].join("\n\n");
+}
+
+/** The nodes of a cluster, this one marked. */
+function nodeTable({ nodes, member }: ClusterView, paint: Paint, now: number): string {
+  const rows = nodes.map(({ id, self, host, started, version, flows }) => [
+    `${shortNode(id)}${self ? "*" : ""}`,
+    visible(host) || "-",
+    formatDuration(Math.max(0, now - Date.parse(started))),
+    visible(version),
+    String(flows),
+  ]);
+  const heads = ["NODE", "HOST", "FOR", "FLOWGEN", "OWNS"];
+  const widths = widthsOf([heads, ...rows]);
+  const table = [paint.dim(aligned(heads, widths)), ...rows.map((row) => aligned(row, widths))];
+  // It may run nothing that others could be running too.
+  if (!member) table.push(paint.yellow("this node does not see the others now"));
+  return table.join("\n");
 }

@@ -6,6 +6,7 @@ import { substituteEnv, wholeEnv } from "../flow/env.ts";
 import { withoutUnavailable } from "./not_available.ts";
 import { withOverrides } from "./overrides.ts";
 import { type Config, ConfigSchema, type WrittenConfig } from "./schema.ts";
+import { resolveSource } from "./sources.ts";
 
 export type { Config, ConfigInput } from "./schema.ts";
 
@@ -141,8 +142,18 @@ function resolvePaths(config: WrittenConfig, folder: string): Config {
       path: from(config.flows.path),
       credentials_root: from(config.flows.credentials_root),
     },
-    cache: { ...config.cache, path: store, credentials_path: from(config.cache.credentials_path) },
+    cache: {
+      ...config.cache,
+      path: store,
+      credentials_path: from(config.cache.credentials_path),
+      tls: config.cache.tls && {
+        ca_path: from(config.cache.tls.ca_path),
+        cert_path: from(config.cache.tls.cert_path),
+        key_path: from(config.cache.tls.key_path),
+      },
+    },
     resources: { ...config.resources, path: from(config.resources.path) },
+    sources: config.sources.map((source) => resolveSource(source, from)),
     http_server: {
       ...config.http_server,
       credentials_path: from(config.http_server.credentials_path),

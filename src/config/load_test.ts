@@ -68,7 +68,7 @@ Deno.test("variables lie over the file and are cast to what the field wants", ()
 
 Deno.test("a variable that fits no key is told by its own name", () => {
   assert.deepEqual(complaints({}, { FLOWGEN_HEALTH__PRT: "1", FLOWGEN_HEALT: "x" }), [
-    'config.unknown_key\nUnknown key "healt" in the variable FLOWGEN_HEALT: expected one of "flows", "cache", "resources", "http_server", "health", "retry", "event_buffer_size", "scripts", "telemetry", "tasks", "control", "mcp_server", "ai_gateway", "web", "sources", "cluster"\nhint: did you mean FLOWGEN_HEALTH?',
+    'config.unknown_key\nUnknown key "healt" in the variable FLOWGEN_HEALT: expected one of "flows", "cache", "cluster", "resources", "sources", "http_server", "health", "retry", "event_buffer_size", "scripts", "telemetry", "tasks", "control", "mcp_server", "ai_gateway", "web"\nhint: did you mean FLOWGEN_HEALTH?',
     'config.unknown_key\nUnknown key "prt" in "health" in the variable FLOWGEN_HEALTH__PRT: expected one of "enabled", "port"\nhint: did you mean FLOWGEN_HEALTH__PORT?',
   ]);
   assert.deepEqual(complaints({}, { FLOWGEN_HEALTH__PORT: "x" }), [

@@ -8,15 +8,17 @@ const SECTIONS: readonly (readonly string[])[] = [
   ["mcp_server"],
   ["ai_gateway"],
   ["web"],
-  ["sources"],
-  ["cluster"],
+];
+
+/** Sections that count as left out when they say `enabled: false`, whatever else they say. */
+const SWITCHED: readonly (readonly string[])[] = [
+  ["cache"],
   ["flows", "cache"],
   ["resources", "cache"],
 ];
 
 /** Values of fields that otherwise work, with what to write instead. */
 const VALUES: readonly { path: readonly string[]; values: readonly string[]; hint: string }[] = [
-  { path: ["cache", "type"], values: ["nats"], hint: "use deno_kv, or memory" },
   { path: ["http_server", "auth", "type"], values: ["oidc", "session"], hint: "use jwt" },
   { path: ["scripts", "engine"], values: ["rhai"], hint: "use js, or ts" },
   { path: ["telemetry", "backend", "type"], values: ["remote"], hint: "leave the backend out" },
@@ -36,7 +38,7 @@ export function withoutUnavailable(
   if (!isMap(tree)) return { tree, findings: [] };
   const findings: FlowError[] = [];
   let rest: unknown = withoutEmpty(tree);
-  if (isOff(get(rest, ["cache"]))) rest = without(rest, ["cache"]);
+  for (const path of SWITCHED) if (isOff(get(rest, path))) rest = without(rest, path);
   for (const path of SECTIONS) {
     const section = get(rest, path);
     if (section === undefined) continue;

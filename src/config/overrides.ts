@@ -63,18 +63,19 @@ function unknownPart(name: string, path: readonly string[]): FlowError | "not ou
 
 /** Keys below `path`; `undefined` where anything goes, for the schema to say what is wrong. */
 function keysAt(path: readonly string[]): string[] | undefined {
-  const extra: Record<string, string[]> = {
-    flows: ["cache"],
-    resources: ["cache"],
-  };
   const ways = waysAt(ConfigSchema, {}, path);
   const keys = keysOf(ways);
-  return keys.length === 0 ? undefined : [...keys, ...(extra[path.join(".")] ?? [])];
+  return keys.length === 0 ? undefined : keys;
 }
 
 function withText(tree: unknown, path: readonly string[], text: string): unknown {
   const [key, ...rest] = path;
   if (key === undefined) return text;
+  if (Array.isArray(tree) && /^\d+$/.test(key)) {
+    const list = [...tree];
+    list[Number(key)] = withText(list[Number(key)], rest, text);
+    return list;
+  }
   const map = isMap(tree) ? tree : {};
   return { ...map, [key]: withText(map[key], rest, text) };
 }

@@ -1,6 +1,8 @@
 /** The shape of config.yaml. Keys keep their YAML names in code; durations are milliseconds. */
 import * as v from "valibot";
 import { ByteSize, Count, Duration, RetryPolicy } from "../flow/schema.ts";
+import { natsFields } from "../nats/options.ts";
+import { singles, Sources } from "./sources.ts";
 
 const described = <S extends v.GenericSchema>(schema: S, text: string) =>
   v.pipe(schema, v.description(text));
@@ -39,11 +41,15 @@ const Flows = section({
   credentials_root: v.optional(
     described(Path, "Folder of the credential files that flows from elsewhere may name."),
   ),
+  cache: singles("flows", "Flows that other tools write into the store, one by one."),
 });
 
 const Cache = section({
   enabled: described(enabled, "false: as if the section were left out."),
-  type: v.optional(v.picklist(["deno_kv", "memory"]), "deno_kv"),
+  type: described(
+    v.optional(v.picklist(["deno_kv", "memory", "nats"]), "deno_kv"),
+    "nats: several nodes share one store, and flows.",
+  ),
   path: described(
     v.optional(
       v.pipe(
@@ -56,13 +62,48 @@ const Cache = section({
     ),
     "The file or address of deno_kv; .flowgen/store.sqlite3 when left out.",
   ),
-  url: v.optional(v.string(), "localhost:4222"),
-  credentials_path: v.optional(Path),
-  db_name: v.optional(v.pipe(v.string(), v.nonEmpty()), "flowgen_cache"),
-  history: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(64)), 64),
-  tombstone_ttl: v.optional(Duration, "1h"),
-  replicas: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(5))),
+  ...natsFields,
+  db_name: described(
+    v.optional(v.pipe(v.string(), v.nonEmpty()), "flowgen_cache"),
+    "Name of the store of flows' state; with nats its bucket.",
+  ),
+  history: described(
+    v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(64)), 64),
+    "Values that a bucket of nats keeps of each key. Counts when the bucket is made.",
+  ),
+  tombstone_ttl: described(
+    v.optional(v.pipe(Duration, v.minValue(1_000)), "1h"),
+    "How long a bucket of nats remembers what was deleted. Counts when the bucket is made.",
+  ),
+  replicas: described(
+    v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(5))),
+    "Servers of nats that keep each value, 1 when left out. Counts when the bucket is made.",
+  ),
 });
+
+const Cluster = v.optional(
+  v.pipe(
+    v.strictObject({
+      lease_duration: described(
+        v.optional(v.pipe(Duration, v.minValue(300)), "6s"),
+        "After this time without a sign of life another node may run a node's flows.",
+      ),
+      renew_interval: described(
+        v.optional(v.pipe(Duration, v.minValue(100))),
+        "How often a node gives a sign of life; a third of the lease when left out.",
+      ),
+    }),
+    v.transform(({ lease_duration, renew_interval = Math.floor(lease_duration / 3) }) => ({
+      lease_duration,
+      renew_interval,
+    })),
+    v.check(
+      ({ lease_duration, renew_interval }) => lease_duration >= 3 * renew_interval,
+      "Expected a lease_duration of at least three times renew_interval",
+    ),
+  ),
+  {} as never,
+);
 
 const HttpServer = section({
   enabled,
@@ -118,9 +159,15 @@ const Telemetry = section({
 export const ConfigSchema = v.strictObject({
   flows: Flows,
   cache: Cache,
+  cluster: Cluster,
   resources: section({
     path: v.optional(described(Path, "Folder of the files that { resource: … } names.")),
+    cache: singles("resources", "Files that other tools write into the store, one by one."),
   }),
+  sources: described(
+    v.optional(Sources, []),
+    "Git repositories and OCI artifacts that flows come from; the first goes before the next.",
+  ),
   http_server: HttpServer,
   health: section({ enabled, port: v.optional(Port, 8081) }),
   retry: v.optional(RetryPolicy, {}),

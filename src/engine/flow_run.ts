@@ -1,7 +1,11 @@
 import { sleep } from "../core/clock.ts";
 import { type FlowError, toFlowError } from "../core/errors.ts";
+import type { Term } from "../flow/cluster.ts";
+import { fenced } from "../flow/fenced.ts";
 import type { Flow } from "../flow/flow.ts";
+import { unstamped } from "../flow/unstamped.ts";
 import type { RetryPolicy } from "../flow/schema.ts";
+import type { Store } from "../flow/store.ts";
 import type { SourceRun } from "../flow/task.ts";
 import { FailureLog } from "./failure_log.ts";
 import { buildGraph, type Graph, isRequestSource, type Node } from "./graph.ts";
@@ -9,6 +13,7 @@ import { Pipeline } from "./pipeline.ts";
 import { prepare, type Prepared, type TaskEnvironment } from "./prepare.ts";
 import { backoff } from "./retry.ts";
 import { Intake } from "./source.ts";
+import { Tenure } from "./tenure.ts";
 
 /** A source that ran this long without trouble is well again. Milliseconds. */
 const WELL_AFTER = 10_000;
@@ -52,6 +57,7 @@ export class FlowRun {
     readonly graph: Graph,
     readonly prepared: Prepared,
     readonly options: EngineOptions,
+    readonly tenure: Tenure | undefined,
   ) {
     const { clock, random } = options.services;
     const log = options.log.with({ flow: flow.identity });
@@ -61,6 +67,7 @@ export class FlowRun {
       random,
       log,
       retry: options.retry,
+      tenure,
     });
     for (const node of graph.sources) {
       const failures = new FailureLog(log.with({ source: node.task.name }), clock);
@@ -82,9 +89,14 @@ export class FlowRun {
    */
   static async prepare(flow: Flow, options: EngineOptions, signal?: AbortSignal): Promise<FlowRun> {
     const graph = buildGraph(flow);
-    const prepared = await prepare(flow, graph, options, signal);
+    const tenure = flow.requireLeaderElection ? new Tenure() : undefined;
+    const runtimeStore = tenure
+      ? fencedStore(flow, options, tenure)
+      : unstamped(options.services.runtimeStore);
+    const services = { ...options.services, runtimeStore };
+    const prepared = await prepare(flow, graph, { ...options, services, tenure }, signal);
     try {
-      return new FlowRun(flow, graph, prepared, options);
+      return new FlowRun(flow, graph, prepared, options, tenure);
     } catch (cause) {
       await prepared.close();
       throw cause;
@@ -94,8 +106,11 @@ export class FlowRun {
   /**
    * Opens the sources. Those that take one event at a time wait for `before`, the old generation; not
    * those of requests, which would find nobody meanwhile.
+   *
+   * @param term Of an elected flow, which starts nothing without.
    */
-  start(before?: Promise<void>): void {
+  start(before?: Promise<void>, term?: Term): void {
+    if (this.tenure && term) this.tenure.term = term;
     this.#since = this.options.services.clock.now();
     this.#loops = [...this.prepared.sources].map(async ([node, source]) => {
       const intake = this.#intakes.get(node)!;
@@ -190,4 +205,13 @@ export class FlowRun {
     this.#state = state;
     this.#since = this.options.services.clock.now();
   }
+}
+
+/** Keys of the flow's own are safe from those who own it no longer; others are as they are. */
+function fencedStore(
+  { identity }: Flow,
+  { services: { runtimeStore, clock } }: EngineOptions,
+  tenure: Tenure,
+): Store {
+  return fenced(runtimeStore, () => tenure.term, clock, ["flow", identity]);
 }

@@ -21,6 +21,7 @@ import { Pacer } from "./pacer.ts";
 import { type Port, respondTo } from "./port.ts";
 import { anyFull, roomIn, type Target } from "./room.ts";
 import { Stage } from "./stage.ts";
+import { isNotOurs, type Tenure } from "./tenure.ts";
 
 /** A task made ready to run. */
 export type Runner =
@@ -47,6 +48,8 @@ export interface PipelineOptions {
   readonly random: Random;
   readonly log: Log;
   readonly retry: RetryPolicy;
+  /** Of an elected flow: whether anything new may be started. */
+  readonly tenure?: Tenure;
 }
 
 /**
@@ -118,7 +121,8 @@ export class Pipeline {
     const { task } = node;
     const found = toFlowError(cause);
     const error = found.position ? found : found.at(this.#places[node.index] ??= task.locate([]));
-    if (node.handlers.length === 0) {
+    // A handler that succeeds here would make done what another node has to do again.
+    if (node.handlers.length === 0 || isNotOurs(error)) {
       delivery.fail(error);
       return;
     }

@@ -6,6 +6,7 @@ import type { Services } from "../flow/services.ts";
 import type { CollectorOutput, SourceRun, TaskContext } from "../flow/task.ts";
 import type { Graph, Node } from "./graph.ts";
 import type { Runner } from "./pipeline.ts";
+import type { Tenure } from "./tenure.ts";
 
 /** Tasks worked on at once where neither the flow file nor the definition says. */
 const DEFAULT_CONCURRENCY = 16;
@@ -34,7 +35,7 @@ export interface Prepared {
 export async function prepare(
   flow: Flow,
   graph: Graph,
-  environment: TaskEnvironment,
+  environment: TaskEnvironment & { readonly tenure?: Tenure },
   signal?: AbortSignal,
 ): Promise<Prepared> {
   const closers: (() => void | Promise<void>)[] = [];
@@ -136,9 +137,10 @@ async function make(
 function contextOf(
   flow: Flow,
   task: TaskEntry,
-  { services, log, credentials }: TaskEnvironment,
+  { services: lent, log, credentials, tenure }: TaskEnvironment & { readonly tenure?: Tenure },
   closers: (() => void | Promise<void>)[],
 ): TaskContext<unknown> {
+  const services = flow.outside ? { ...lent, resources: flow.outside.resources } : lent;
   return {
     config: task.config,
     name: task.name,
@@ -152,6 +154,7 @@ function contextOf(
       return await textOfResource(services.resources, source.key);
     },
     credentials: (path) => credentials(path, flow),
+    epoch: () => tenure?.epoch ?? 0,
     locate: (path, line, column) => task.locate(path, line, column),
     defer: (closer) => void closers.push(closer),
   };

@@ -10,6 +10,7 @@ import type { Pipeline } from "./pipeline.ts";
 import type { Port } from "./port.ts";
 import { ReplyCollector, type ReplyPlan } from "./reply.ts";
 import { Waiters } from "./room.ts";
+import { notOurs } from "./tenure.ts";
 
 const DEFAULT_WINDOW = 1_024;
 const DEFAULT_WINDOW_BYTES = 64 * 1024 * 1024;
@@ -144,6 +145,8 @@ export class Intake implements SourceOutput, Origin {
     reply: ReplyCollector | null,
   ): void | Promise<void> {
     if (this.#closed) return tell(this, settled, { ok: false, cause: stopped() });
+    const { tenure } = this.pipeline.options;
+    if (tenure && !tenure.mayRun()) return tell(this, settled, { ok: false, cause: notOurs() });
     const delivery = new Delivery(this, this.#ordered ? this : undefined);
     delivery.meta = event.meta;
     delivery.bytes = bytes;

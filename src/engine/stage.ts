@@ -10,6 +10,7 @@ import type { Pipeline } from "./pipeline.ts";
 import type { Port } from "./port.ts";
 import { retryDelay } from "./retry.ts";
 import { type Target, Waiters } from "./room.ts";
+import { notOurs } from "./tenure.ts";
 
 /** Why an attempt came to nothing. */
 interface Failure {
@@ -151,6 +152,8 @@ export class Stage implements Target {
 
   #attempt(slot: Slot): void {
     slot.state = "running";
+    const { tenure } = this.pipeline.options;
+    if (tenure && !tenure.mayRun()) return this.#failed(slot, notOurs());
     let output: Output | Promise<Output>;
     this.#inside++;
     try {
@@ -176,7 +179,8 @@ export class Stage implements Target {
   #failed(slot: Slot, cause: unknown): void {
     const { random } = this.pipeline.options;
     const policy = this.node.task.retry ?? this.pipeline.options.retry;
-    const delay = slot.copy.delivery.expired
+    const { tenure } = this.pipeline.options;
+    const delay = slot.copy.delivery.expired || (tenure && !tenure.mayRun())
       ? null
       : retryDelay(policy, slot.attempt, cause, random);
     if (delay === null) {

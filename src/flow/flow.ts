@@ -1,4 +1,5 @@
 import type { Position } from "../core/errors.ts";
+import type { Resources } from "./resource.ts";
 import type { RetryPolicy } from "./schema.ts";
 import type { TaskDefinition } from "./task.ts";
 
@@ -45,6 +46,11 @@ export interface Flow {
   readonly tasks: readonly TaskEntry[];
   /** SHA-256 (hex) over content and what was filled in from outside: equal digests run alike. */
   readonly digest: string;
+  /**
+   * Set on flows from Git, OCI or the store, which reach less than files of this machine: these
+   * resources only, and credentials only below `flows.credentials_root`.
+   */
+  readonly outside?: { readonly resources: Resources };
   /** What the author should know, such as fields accepted for compatibility only. */
   readonly warnings: readonly { readonly message: string; readonly position: Position }[];
 }

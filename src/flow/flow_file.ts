@@ -82,14 +82,15 @@ class FlowReader {
     if (this.#findings.length > 0 || !checked.ok) throw new FlowErrors(inOrder(this.#findings));
     const { flow } = checked.output;
     const entries = tasks.filter((task) => task !== undefined);
-    this.#warn(flow, entries);
+    const request = entries.find((task) => roleOf(task.definition) === "request");
+    this.#warn(flow, request);
     return {
       identity: this.input.identity,
       file: this.input.file,
       name: flow.name,
       labels: flow.labels ?? {},
       enabled: flow.enabled,
-      requireLeaderElection: flow.require_leader_election,
+      requireLeaderElection: flow.require_leader_election && !request,
       tasks: entries,
       warnings: this.#warnings,
     };
@@ -265,7 +266,7 @@ class FlowReader {
     this.#add("flow.duplicate_task", message, path, "give each task of a flow its own name");
   }
 
-  #warn(flow: v.InferOutput<typeof FlowFields>, tasks: readonly TaskEntry[]): void {
+  #warn(flow: v.InferOutput<typeof FlowFields>, request: TaskEntry | undefined): void {
     if (flow.parallel_instances !== undefined) {
       this.#warnings.push({
         message:
@@ -273,7 +274,6 @@ class FlowReader {
         position: this.document.keyPosition(["flow", "parallel_instances"]),
       });
     }
-    const request = tasks.find((task) => roleOf(task.definition) === "request");
     if (flow.require_leader_election && request) {
       this.#warnings.push({
         message:

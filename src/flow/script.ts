@@ -27,7 +27,7 @@ export interface ScriptHost {
   /** Keys live below `["flow", <identity>, "script"]`. */
   readonly cache: Store;
   resource(key: string): Promise<string | null>;
-  /** Fencing token of the flow's owner; 0 on a single node. */
+  /** Fencing token of an elected flow's owner, 0 for other flows. Read when the script runs. */
   readonly epoch: number;
   print(level: "info" | "debug", text: string): void;
 }

@@ -1,10 +1,13 @@
 import type { Random } from "../core/random.ts";
 import type { Clock } from "../core/clock.ts";
+import type { Cluster } from "./cluster.ts";
+import type { NatsOptions } from "../nats/options.ts";
 import type { Endpoints } from "./http.ts";
 import type { Resources } from "./resource.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { ScriptEngines } from "./script.ts";
 import type { Store } from "./store.ts";
+import type { Workspaces } from "./workspace.ts";
 
 /** What the runtime lends to tasks. Tasks never construct these themselves. */
 export interface Services {
@@ -16,6 +19,9 @@ export interface Services {
   readonly scripts: ScriptEngines;
   readonly endpoints: Endpoints;
   readonly resources: Resources;
-  /** New at every start of the process. */
-  readonly nodeId: string;
+  readonly cluster: Cluster;
+  /** Published flows and resources. Left out where a runtime has none, such as when it only checks. */
+  readonly workspaces?: Workspaces;
+  /** The server that the runtime itself uses, for tasks that name none. */
+  readonly nats?: NatsOptions;
 }

@@ -151,6 +151,8 @@ export interface TaskContext<Config> {
   credentials(path: string): string;
   /** Position of a field of this task in its file, for errors: `locate(["code"], 3, 1)`. */
   locate(path: readonly (string | number)[], line?: number, column?: number): Position;
+  /** Fencing token of an elected flow: grows from owner to owner. 0 for other flows. */
+  epoch(): number;
   /** Runs when the task's generation has ended, also when it never started; last first. */
   defer(close: () => void | Promise<void>): void;
 }

@@ -4,7 +4,10 @@ import { TestClock } from "../core/clock.ts";
 import { silentLog } from "../core/log.ts";
 import { seededRandom } from "../core/random.ts";
 import { type Data, type FlowEvent, type Meta, newEvent } from "./event.ts";
+import { MemoryStore } from "../store/memory.ts";
+import { soloCluster } from "./cluster.ts";
 import type { Services } from "./services.ts";
+import type { Snapshot } from "./source.ts";
 import {
   type AsyncDefinition,
   type AsyncRun,
@@ -16,6 +19,7 @@ import {
   type TaskDefinition,
   Tracked,
 } from "./task.ts";
+import type { PublishOptions, Workspaces } from "./workspace.ts";
 
 export interface TestInput {
   readonly config: unknown;
@@ -36,14 +40,50 @@ export function testEvent(
   return more.error ? { ...event, error: more.error } : event;
 }
 
-/** Services of which a test names only what its task uses; touching another one throws. */
+/**
+ * Services of which a test names only what its task uses; touching another one throws. There is always
+ * an empty store, and a node alone with it.
+ */
 export function testServices(some: Partial<Services> = {}): Services {
-  return new Proxy({ random: seededRandom(1), nodeId: "test-node", ...some } as Services, {
+  const clock = some.clock ?? new TestClock();
+  const cluster = soloCluster({ nodeId: "test-node", now: () => clock.now() });
+  const runtimeStore = new MemoryStore({ clock });
+  return new Proxy({ random: seededRandom(1), cluster, runtimeStore, ...some } as Services, {
     get(target, name) {
+      if (name === "nats" || name === "workspaces") return target[name];
       if (!(name in target)) throw new Error(`The test gave no services.${String(name)}`);
       return target[name as keyof Services];
     },
   });
+}
+
+/** Workspaces that only remember what was published; every version goes live. */
+export function recordingWorkspaces(): Workspaces & { readonly published: Publication[] } {
+  const published: Publication[] = [];
+  const refuse = () => Promise.reject(new Error("These workspaces only take what is published"));
+  return {
+    published,
+    publish(name, snapshot, options = {}) {
+      published.push({ name, snapshot, options });
+      const { version } = snapshot;
+      return Promise.resolve({
+        workspace: name,
+        version,
+        outcome: "activated",
+        active: version,
+        findings: [],
+      });
+    },
+    rollback: refuse,
+    position: refuse,
+    list: refuse,
+  };
+}
+
+interface Publication {
+  readonly name: string;
+  readonly snapshot: Snapshot;
+  readonly options: PublishOptions;
 }
 
 /** A context for `definition.create`, with its config checked by the definition's schema. */
@@ -68,6 +108,7 @@ export function testContext<D extends TaskDefinition>(
       return await textOfResource(services.resources, source.key);
     },
     credentials: (path) => path,
+    epoch: () => 0,
     locate: (_path, line = 1, column = 1) => ({ file: "test.yaml", line, column }),
     defer: (close) => void closers.push(close),
     closers,

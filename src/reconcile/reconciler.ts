@@ -1,11 +1,19 @@
 import { sleep, type Timer } from "../core/clock.ts";
-import { FlowError, FlowErrors, formatError, isTransient, toFlowError } from "../core/errors.ts";
+import {
+  FlowError,
+  FlowErrors,
+  formatError,
+  isTransient,
+  textOf,
+  toFlowError,
+} from "../core/errors.ts";
 import type { EngineOptions, FlowRun } from "../engine/flow_run.ts";
 import { backoff } from "../engine/retry.ts";
 import type { Flow } from "../flow/flow.ts";
 import { assignClaims, type Wanted } from "./desired.ts";
 import { diffFlows } from "./diff.ts";
 import { Preparation } from "./preparation.ts";
+import { Standing } from "./standing.ts";
 import { errorOf, type FlowStatus, shortVersion } from "./status.ts";
 
 /** Milliseconds a replaced or stopped flow has for what is under way. */
@@ -17,6 +25,8 @@ const PREPARE_TOGETHER = 2_000;
 interface Entry {
   wanted: Wanted | null;
   run: FlowRun | null;
+  /** Of an elected flow. */
+  standing: Standing | null;
   preparation: Preparation | null;
   /** Why the wanted version does not run. */
   error: FlowError | null;
@@ -28,6 +38,8 @@ interface Entry {
 export class Reconciler {
   readonly #entries = new Map<string, Entry>();
   readonly #draining = new Map<FlowRun, Promise<void>>();
+  /** Elected flows that this node lets go of, by identity. */
+  readonly #leaving = new Map<string, Promise<void>>();
   #applying: Promise<void> = Promise.resolve();
   #wanted: readonly Wanted[] = [];
   #retry: Timer | null = null;
@@ -54,8 +66,15 @@ export class Reconciler {
     // An `apply` that waits for them goes on then, and sees that it is over.
     await Promise.all(entries.map((entry) => this.#forget(entry)));
     await this.#applying;
-    const runs = [...entries.flatMap(({ run }) => run ? [run] : []), ...this.#draining.keys()];
-    const results = await Promise.all(runs.map((run) => run.stop(deadline)));
+    const draining = [...this.#draining.keys()].map((run) => run.stop(deadline));
+    const stopped = entries.map((entry) => {
+      const ended = entry.run?.stop(deadline) ?? Promise.resolve(true);
+      // A claim is free as soon as its flow has ended, however long others take.
+      void this.#leave(entry, ended);
+      return ended;
+    });
+    const results = await Promise.all([...draining, ...stopped]);
+    await Promise.all(this.#leaving.values());
     return results.every((inTime) => inTime);
   }
 
@@ -81,7 +100,8 @@ export class Reconciler {
 
   async #apply(): Promise<void> {
     this.#takeIn(this.#wanted);
-    const changes = diffFlows(this.#effective(this.#wanted), this.#running());
+    const effective = this.#effective(this.#wanted);
+    const changes = diffFlows(effective, this.#running());
     const wanted = changes.flatMap((change) => change.kind === "stop" ? [] : [change.flow]);
     // First everything is made ready, then everything switches in one go.
     const ready = await this.#prepare(wanted);
@@ -93,8 +113,11 @@ export class Reconciler {
       if (change.kind === "stop") this.#stopFlow(this.#entries.get(change.identity)!);
     }
     for (const run of ready) this.#switch(run);
+    const kept = new Set(effective.map(({ identity }) => identity));
     for (const [identity, entry] of this.#entries) {
-      if (entry.wanted === null && entry.run === null) this.#entries.delete(identity);
+      if (entry.run) continue;
+      if (!kept.has(identity)) void this.#leave(entry);
+      if (entry.wanted === null) this.#entries.delete(identity);
     }
     this.#retryLater();
   }
@@ -117,6 +140,7 @@ export class Reconciler {
         this.#entries.set(one.identity, {
           wanted: one,
           run: null,
+          standing: null,
           preparation: null,
           error: null,
           since: this.#now(),
@@ -132,7 +156,8 @@ export class Reconciler {
       const entry = this.#entries.get(one.identity)!;
       if (one.flow instanceof FlowErrors) {
         this.#reject(entry, one.flow);
-        if (entry.run) flows.push(entry.run.flow);
+        const last = entry.run?.flow ?? entry.standing?.flow;
+        if (last) flows.push(last);
         continue;
       }
       // What already runs needs no proof; an error that was mended by going back is over.
@@ -148,8 +173,9 @@ export class Reconciler {
     if (losers.size === 0) return [...flows];
     const kept = flows.flatMap((flow) => {
       if (!losers.has(flow.identity)) return [flow];
-      const { run } = this.#entries.get(flow.identity)!;
-      return run ? [run.flow] : [];
+      const { run, standing } = this.#entries.get(flow.identity)!;
+      const last = run?.flow ?? standing?.flow;
+      return last ? [last] : [];
     });
     const again = assignClaims(kept);
     const stays = (identity: string) => !again.has(identity);
@@ -188,7 +214,11 @@ export class Reconciler {
         return [];
       }
       entry.preparation = null;
-      if (error) this.#reject(entry, error);
+      if (error) {
+        this.#reject(entry, error);
+        // Who cannot run a flow must not keep it from the nodes that can.
+        if (!entry.run) this.#leave(entry);
+      }
       return run ? [run] : [];
     });
   }
@@ -201,9 +231,30 @@ export class Reconciler {
   }
 
   #stopFlow(entry: Entry): void {
-    void this.#drain(entry.run!);
+    const { run } = entry;
     entry.run = null;
     entry.since = this.#now();
+    const drained = this.#drain(run!);
+    this.#leave(entry, drained);
+  }
+
+  /** Gives up an elected flow once it has ended here. */
+  #leave(entry: Entry, ended: Promise<unknown> = Promise.resolve()): Promise<void> {
+    const { standing } = entry;
+    if (!standing) return ended.then(() => {});
+    entry.standing = null;
+    const { identity } = standing.flow;
+    const before = this.#leaving.get(identity);
+    const left = standing.withdraw(ended).then(() => before).catch((cause) => {
+      this.options.log.warning("The claim of a flow was not released; it passes on by itself", {
+        flow: identity,
+        error: textOf(cause),
+      });
+    }).then(() => {
+      if (this.#leaving.get(identity) === left) this.#leaving.delete(identity);
+    });
+    this.#leaving.set(identity, left);
+    return left;
   }
 
   #switch(run: FlowRun): void {
@@ -212,14 +263,37 @@ export class Reconciler {
     entry.run = run;
     entry.error = null;
     entry.since = this.#now();
-    run.start(old ? this.#drain(old) : undefined);
+    this.#start(entry, run, old);
     for (const { message, position } of run.flow.warnings) {
       this.options.log.warning(message, { flow: run.flow.identity, ...position });
     }
-    this.options.log.info(old ? "Flow replaced" : "Flow started", {
+    const waits = entry.standing !== null && !entry.standing.atWork;
+    this.options.log.info(waits ? "Flow stands by" : old ? "Flow replaced" : "Flow started", {
       flow: run.flow.identity,
       version: shortVersion(run.flow.digest),
     });
+  }
+
+  #start(entry: Entry, run: FlowRun, old: FlowRun | null): void {
+    const { standing } = entry;
+    if (!run.flow.requireLeaderElection) {
+      const drained = old ? this.#drain(old) : undefined;
+      run.start(standing ? this.#leave(entry, drained) : drained);
+    } else if (standing) standing.take(run);
+    else {
+      const { identity } = run.flow;
+      const before = old ? this.#drain(old) : this.#leaving.get(identity);
+      entry.standing = new Standing(run, {
+        cluster: this.options.services.cluster,
+        drain: (ended) => this.#drain(ended),
+        over: (ended) => {
+          if (entry.run !== ended) return; // the next generation is there already
+          entry.run = null;
+          entry.since = this.#now();
+          void this.#enqueue();
+        },
+      }, before);
+    }
   }
 
   #drain(run: FlowRun): Promise<void> {
@@ -266,11 +340,13 @@ export class Reconciler {
     });
   }
 
-  #statusOf(identity: string, { wanted, run, error, since }: Entry): FlowStatus {
+  #statusOf(identity: string, { wanted, run, standing, error, since }: Entry): FlowStatus {
     const health = run?.health();
     const flow = wanted && !(wanted.flow instanceof FlowErrors) ? wanted.flow : null;
     const state = error
       ? (isTransient(error) ? "degraded" : "invalid")
+      : standing && !standing.atWork
+      ? "standby"
       : health
       ? health.state
       : flow?.enabled === false
@@ -286,6 +362,7 @@ export class Reconciler {
       running: run ? shortVersion(run.flow.digest) : null,
       open: health?.open ?? 0,
       tasks: health?.tasks ?? [],
+      ...(standing && { owner: standing.claim?.owner ?? null, epoch: standing.claim?.epoch ?? 0 }),
       ...errorOf(error ?? health?.error),
     };
   }

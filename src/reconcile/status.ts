@@ -19,6 +19,10 @@ export interface FlowStatus {
   /** Deliveries under way. */
   readonly open: number;
   readonly tasks: readonly TaskCount[];
+  /** Of an elected flow: the node that runs it, `null` when nobody does. */
+  readonly owner?: string | null;
+  /** Of an elected flow: the fencing token of its owner. */
+  readonly epoch?: number;
   readonly error?: ErrorView;
 }
 

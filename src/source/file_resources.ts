@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { FlowError } from "../core/errors.ts";
 import type { ResourceFile, Resources } from "../flow/resource.ts";
+import { checkResourceKey, invalidKey } from "../flow/resource_key.ts";
 import { nearest } from "../flow/similar.ts";
 
 /** Files below one folder. */
@@ -23,7 +24,7 @@ export class FileResources implements Resources {
         hint: "set resources.path in config.yaml to the folder it is in",
       });
     }
-    checkKey(key);
+    checkResourceKey(key);
     const file = join(root, key);
     try {
       // A link may point anywhere inside the root (Kubernetes mounts do), but not out of it.
@@ -61,27 +62,6 @@ export function layered(places: readonly Resources[]): Resources {
       return await places.at(-1)!.read(key);
     },
   };
-}
-
-/**
- * Keys are relative, have `/` between parts, and stay below their root.
- *
- * @throws {FlowError} `resource.key_invalid`
- */
-export function checkKey(key: string): void {
-  if (key === "") throw invalidKey(key, "it is empty");
-  if (key.includes("\0")) throw invalidKey(key.replaceAll("\0", "\\0"), "it holds a NUL character");
-  if (key.includes("\\")) throw invalidKey(key, 'parts are separated by "/"');
-  if (key.startsWith("/") || /^[A-Za-z]:/.test(key)) throw invalidKey(key, "it must be relative");
-  const parts = key.split("/");
-  if (parts.includes("..")) throw invalidKey(key, 'it must not hold ".."');
-  if (parts.includes(".") || parts.includes("")) throw invalidKey(key, "it has an empty part");
-}
-
-function invalidKey(key: string, reason: string): FlowError {
-  return new FlowError("resource.key_invalid", `Cannot use the resource key "${key}": ${reason}`, {
-    hint: "write a path below the resource folder, such as queries/orders.sql",
-  });
 }
 
 /** Names that are looked at for a suggestion; a folder may hold any number. */

@@ -30,7 +30,9 @@ export function compilePlain(
     usesMeta: prepared.usesMeta,
     isAsync: prepared.isAsync,
     exotic: prepared.exotic,
-    epoch: host.epoch,
+    get epoch() {
+      return host.epoch;
+    },
   };
   const vm = builtin("node:vm");
   const factory = new vm.Script(wrapBody(prepared.body, prepared.isAsync), {

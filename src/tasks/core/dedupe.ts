@@ -45,10 +45,9 @@ export const dedupe = defineTask({
     output: [{ order: 7 }, { order: 8 }],
   }],
   create({ config, name, flow, clock, log, services, defer }) {
-    const { runtimeStore: store, nodeId } = services;
-    const claims = claimsOf(store);
-    const mine = encodeRecord({ state: "pending", holder: nodeId });
-    const done = encodeRecord({ state: "done", holder: nodeId });
+    const { runtimeStore: store, cluster } = services;
+    const claims = claimsOf(cluster);
+    const recordOf = (state: "pending" | "done") => encodeRecord({ state, holder: cluster.nodeId });
     const closing = new AbortController();
     const writes = new Set<Promise<void>>();
     defer(async () => {
@@ -59,6 +58,7 @@ export const dedupe = defineTask({
     /** Takes the key, or tells that it is done or with another node. */
     async function take(key: Key): Promise<Revision | "done" | "elsewhere"> {
       for (;;) {
+        const mine = recordOf("pending");
         const created = await store.create(key, mine, { ttl: config.ttl });
         if (created !== null) return created;
         const entry = await store.get(key);
@@ -66,8 +66,7 @@ export const dedupe = defineTask({
         const record = decodeRecord(entry.value, Claim);
         if (record.state === "done") return "done";
         // What this process works on is in `claims`, so a claim of its own here was left behind.
-        const gone = holderIsGone(record.holder, { nodeId, atWork: false });
-        if (!gone) return "elsewhere";
+        if (!await holderIsGone(cluster, record.holder, false)) return "elsewhere";
         const taken = await store.update(key, mine, entry.revision, { ttl: config.ttl });
         if (taken !== null) return taken;
       }
@@ -78,7 +77,7 @@ export const dedupe = defineTask({
       for (let tries = 1;; tries++) {
         try {
           if (!ok) await store.delete(key, claim);
-          else await store.put(key, done, { ttl: config.ttl });
+          else await store.put(key, recordOf("done"), { ttl: config.ttl });
           return;
         } catch (cause) {
           if (tries < TRIES && isTransient(cause) && !closing.signal.aborted) {

@@ -7,7 +7,7 @@ import { DONE, type Outcome, Tracked } from "../../flow/task.ts";
 import { testCall, testContext, testEvent } from "../../flow/testing.ts";
 import { MemoryStore } from "../../store/memory.ts";
 import { dedupe } from "./dedupe.ts";
-import { guardedStore, keepingLog } from "./testing.ts";
+import { clusterOf, guardedStore, keepingLog } from "./testing.ts";
 
 const FAILED: Outcome = { ok: false, cause: new Error("no") };
 const away = new FlowError("store.unavailable", "away");
@@ -18,7 +18,7 @@ async function start(given: { clock?: TestClock; store?: Store; nodeId?: string;
   const context = {
     ...testContext(dedupe, { key: "{{event.data.id}}", ttl: "10m" }, {
       clock,
-      services: { runtimeStore: store, nodeId: given.nodeId ?? "node-a" },
+      services: { runtimeStore: store, cluster: clusterOf(clock, given.nodeId ?? "node-a") },
     }),
     ...(given.log && { log: given.log }),
   };

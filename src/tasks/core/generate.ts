@@ -141,15 +141,14 @@ export const generate = defineTask({
   create({ config, name, flow, clock, log, services, defer }) {
     const schedule = scheduleOf(config);
     const ledger = ledgerOf(config, name, flow, services);
-    const claims = claimsOf(ledger.store);
+    const { cluster } = services;
+    const claims = claimsOf(cluster);
     const claimName = ledger.key.join("/");
     const plan: TickPlan = {
       schedule,
       count: config.count,
       catchUp: config.catch_up ?? (config.cron === undefined ? "one" : "none"),
       next: (schedule, after) => services.scheduler.next(schedule, after),
-      holderIsGone: (holder) =>
-        holderIsGone(holder, { nodeId: services.nodeId, atWork: claims.has(claimName) }),
     };
     let rerun = config.allow_rerun;
     /** Writes the end of a run; kept while the store refuses, so that a done run is not repeated. */
@@ -197,22 +196,30 @@ export const generate = defineTask({
             continue;
           }
           const seen = await ledger.read();
-          const decision = decide(seen.record, plan, clock.now());
+          const gone = seen.record.state === "running" &&
+            await holderIsGone(cluster, seen.record.holder, claims.has(claimName));
+          const decision = decide(seen.record, plan, clock.now(), gone);
           if (decision.kind === "over") return;
           if (decision.kind === "busy") {
             await sleep(clock, LOOK_AGAIN, signal);
             continue;
           }
+          // The first in line claims at once; the others only what it does not come for.
+          const late = cluster.rank(claimName) === 0 ? 0 : cluster.renewInterval;
           const tickDone = schedule
-            ? await waitUntil(services.scheduler, decision.at, signal)
+            ? await waitUntil(services.scheduler, decision.at + late, signal)
             : () => {};
           try {
             if (signal.aborted) return;
             if (claims.has(claimName)) continue;
+            if (!cluster.mayRun()) {
+              await sleep(clock, LOOK_AGAIN, signal);
+              continue;
+            }
             claimed();
             const started = clock.now();
             const tick = decision.left ? decision.at : latestDue(decision.at, plan, started);
-            const claim = await ledger.claim(seen, tick);
+            const claim = await ledger.claim(seen, tick, cluster.nodeId);
             if (!claim) {
               release();
               continue;
@@ -244,10 +251,10 @@ function scheduleOf({ interval, cron, timezone }: Config): Schedule | null {
 
 function ledgerOf(config: Config, name: string, flow: string, services: Services): TickLedger {
   const key = ["flow", flow, "tick", name];
-  const { runtimeStore, nodeId } = services;
+  const { runtimeStore, cluster } = services;
   return config.scope === "cluster"
-    ? new TickLedger(runtimeStore, key, nodeId)
-    : new TickLedger(runtimeStore, [...key, nodeId], nodeId, { ttl: NODE_RECORD_TTL });
+    ? new TickLedger(runtimeStore, key)
+    : new TickLedger(runtimeStore, [...key, cluster.nodeId], { ttl: NODE_RECORD_TTL });
 }
 
 /** Answers when it is time, or the signal fires, with what tells the scheduler that all is done. */

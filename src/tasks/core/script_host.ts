@@ -8,7 +8,7 @@ import type { TaskContext } from "../../flow/task.ts";
 export const SCRIPT_CONCURRENCY = 1024;
 
 /** What scripts of a task can reach: their own flow's part of the store, resources, the log. */
-export function hostOf({ services, flow, log }: TaskContext<unknown>): ScriptHost {
+export function hostOf({ services, flow, log, epoch }: TaskContext<unknown>): ScriptHost {
   return {
     cache: scoped(services.runtimeStore, ["flow", flow, "script"]),
     async resource(key) {
@@ -19,8 +19,9 @@ export function hostOf({ services, flow, log }: TaskContext<unknown>): ScriptHos
         throw cause;
       }
     },
-    // Scripts read it for their own fencing; single nodes have none.
-    epoch: 0,
+    get epoch() {
+      return epoch();
+    },
     print: (level, text) => log[level](text),
   };
 }

@@ -4,6 +4,7 @@ import type { Log, LogFields, LogLevel } from "../../core/log.ts";
 import type { FlowEvent } from "../../flow/event.ts";
 import type { Scheduler } from "../../flow/scheduler.ts";
 import type { Services } from "../../flow/services.ts";
+import { type Cluster, soloCluster } from "../../flow/cluster.ts";
 import type { Store } from "../../flow/store.ts";
 import { DONE, type Held, type Outcome, type TaskDefinition } from "../../flow/task.ts";
 import { testContext } from "../../flow/testing.ts";
@@ -79,6 +80,16 @@ export async function findingsOf(
   }
 }
 
+const clusters = new WeakMap<TestClock, Map<string, Cluster>>();
+
+/** A node alone with its store: one and the same for all that a test starts on it. */
+export function clusterOf(clock: TestClock, nodeId: string): Cluster {
+  const nodes = clusters.get(clock) ?? new Map<string, Cluster>();
+  const cluster = nodes.get(nodeId) ?? soloCluster({ nodeId, now: () => clock.now() });
+  clusters.set(clock, nodes.set(nodeId, cluster));
+  return cluster;
+}
+
 /** A running `generate`: the data it sent, and how to end it. `end` decides about each delivery. */
 export async function startGenerate(
   config: Record<string, unknown>,
@@ -96,7 +107,7 @@ export async function startGenerate(
   const context = {
     ...testContext(generate, config, {
       clock,
-      services: { runtimeStore: store, scheduler, nodeId },
+      services: { runtimeStore: store, scheduler, cluster: clusterOf(clock, nodeId) },
       name: "tick",
     }),
     ...(given.log && { log: given.log }),

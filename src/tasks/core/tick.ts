@@ -33,7 +33,6 @@ export interface TickPlan {
   readonly catchUp: "none" | "one";
   /** `Scheduler.next` */
   next(schedule: Schedule, after: number): number | null;
-  holderIsGone(holder: string | null): boolean;
 }
 
 export type TickDecision =
@@ -54,11 +53,20 @@ function believed(tick: number | null, now: number): number | null {
   return tick !== null && tick > now + CLOCK_SET_BACK ? null : tick;
 }
 
-/** What to do next, and when. `left`: a tick that its holder left unfinished and that runs again. */
-export function decide(record: TickRecord, plan: TickPlan, now: number): TickDecision {
+/**
+ * What to do next, and when. `left`: a tick that its holder left unfinished and that runs again.
+ *
+ * @param holderIsGone Whether who runs the tick, if it is running, can no longer be at work.
+ */
+export function decide(
+  record: TickRecord,
+  plan: TickPlan,
+  now: number,
+  holderIsGone: boolean,
+): TickDecision {
   if (plan.count !== undefined && record.counter >= plan.count) return { kind: "over" };
   if (record.state === "running") {
-    if (!plan.holderIsGone(record.holder)) return { kind: "busy" };
+    if (!holderIsGone) return { kind: "busy" };
     return { kind: "due", at: believed(record.tick, now) ?? now, left: true };
   }
   const at = nextDue(record.tick, plan, now);
@@ -113,11 +121,9 @@ export interface SeenTick {
 
 /** Reads and changes one record, by compare-and-set only. */
 export class TickLedger {
-  /** @param holder Written into claims. */
   constructor(
     readonly store: Store,
     readonly key: Key,
-    readonly holder: string,
     readonly expiry?: Expiry,
   ) {}
 
@@ -132,9 +138,9 @@ export class TickLedger {
     return { record: decodeRecord(entry.value, TickRecord), revision: entry.revision };
   }
 
-  /** Takes a tick; `null` when someone was faster. */
-  claim(seen: SeenTick, tick: number): Promise<SeenTick | null> {
-    return this.#write({ ...seen.record, tick, state: "running", holder: this.holder }, seen);
+  /** Takes a tick for a node; `null` when someone was faster. */
+  claim(seen: SeenTick, tick: number, holder: string): Promise<SeenTick | null> {
+    return this.#write({ ...seen.record, tick, state: "running", holder }, seen);
   }
 
   /** Ends a claim; `false` when it was taken over meanwhile. May be called again after a throw. */
@@ -146,7 +152,8 @@ export class TickLedger {
       const found = await this.read();
       // An earlier try may have arrived although its answer did not.
       if (JSON.stringify(found.record) === JSON.stringify(wanted)) return true;
-      const ours = found.record.state === "running" && found.record.holder === this.holder &&
+      const ours = found.record.state === "running" &&
+        found.record.holder === claim.record.holder &&
         found.record.tick === claim.record.tick;
       if (!ours) return false;
       seen = found;

@@ -1,0 +1,144 @@
+import type { EndpointApp } from "../app/endpoints.ts";
+import type { Config } from "../config/load.ts";
+import { type Clock, sleep } from "../core/clock.ts";
+import { FlowError, isTransient, textOf } from "../core/errors.ts";
+import { type Log, logFor } from "../core/log.ts";
+import { type Random, systemRandom } from "../core/random.ts";
+import { type Cluster, soloCluster } from "../flow/cluster.ts";
+import { uuid7 } from "../flow/event.ts";
+import type { Scheduler } from "../flow/scheduler.ts";
+import type { Services } from "../flow/services.ts";
+import type { Store } from "../flow/store.ts";
+import * as parts from "../parts.ts";
+import { version } from "../version.ts";
+
+/** Milliseconds between two attempts to reach what the runtime cannot start without. */
+const REACH_AGAIN = 2_000;
+
+export interface FoundationOptions {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly random?: Random;
+  /** For all rooms; each has its own when left out. */
+  readonly log?: Log;
+  readonly scheduler?: "timers" | "platform";
+  readonly endpoints: EndpointApp;
+  /** Ends waiting. */
+  readonly signal: AbortSignal;
+}
+
+/** What flows stand on: stores, the cluster, script engines, the scheduler. */
+export class Foundation {
+  /** The node on its own until it has joined others. */
+  cluster: Cluster;
+  /** Why opening takes so long. */
+  waiting: string | undefined;
+  readonly #closers: (() => unknown)[] = [];
+
+  constructor(readonly options: FoundationOptions) {
+    const now = () => options.clock.now();
+    this.cluster = soloCluster({ nodeId: uuid7(now()), now, version, host: hostName() });
+  }
+
+  /**
+   * Opens everything. What was opened before a failure is closed by `close`.
+   *
+   * @throws {FlowError} `runtime.stopped` where the signal fired
+   */
+  async open(): Promise<{ readonly services: Services; readonly system: Store }> {
+    const { config, clock, random = systemRandom, log, endpoints, signal } = this.options;
+    const stores = await this.#reach(() => parts.openStores(config, clock, signal));
+    this.defer(() => stores[Symbol.asyncDispose]());
+    if (config.cache.type === "nats") await this.#join(stores.system);
+    const scripts = parts.scriptEngines(config, { clock, log: log ?? logFor("script") });
+    this.defer(() => scripts[Symbol.asyncDispose]());
+    const services: Services = {
+      clock,
+      random,
+      runtimeStore: stores.runtime,
+      scheduler: this.#scheduler(),
+      scripts,
+      endpoints,
+      resources: await parts.resourcesOf(config),
+      cluster: this.cluster,
+      nats: parts.natsOf(config),
+    };
+    return { services, system: stores.system };
+  }
+
+  /** Runs at the end, last first. */
+  defer(close: () => unknown): void {
+    this.#closers.push(close);
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.#closers.splice(0).reverse()) {
+      try {
+        await close();
+      } catch (cause) {
+        const log = this.options.log ?? logFor("runtime");
+        log.warning("Something did not close cleanly", { error: textOf(cause) });
+      }
+    }
+  }
+
+  async #join(store: Store): Promise<void> {
+    const { config, clock, random = systemRandom, log = logFor("cluster") } = this.options;
+    const node = await parts.joinCluster(config, {
+      store,
+      clock,
+      random,
+      log,
+      version,
+      host: hostName(),
+      newId: () => uuid7(clock.now()),
+    });
+    this.defer(() => node.leave());
+    this.cluster = node;
+  }
+
+  /**
+   * Tries again for as long as it takes while the other side cannot be reached: a node that starts
+   * before its NATS server shall not need anybody to start it again.
+   */
+  async #reach<T>(attempt: () => Promise<T>): Promise<T> {
+    const { config, clock, log = logFor("runtime"), signal } = this.options;
+    for (;;) {
+      try {
+        const reached = await attempt();
+        this.waiting = undefined;
+        return reached;
+      } catch (cause) {
+        if (config.cache.type !== "nats" || !isTransient(cause)) throw cause;
+        const reason = textOf(cause);
+        if (reason !== this.waiting) {
+          log.warning("The start waits, and goes on by itself", { reason });
+        }
+        this.waiting = reason;
+        await sleep(clock, REACH_AGAIN, signal);
+        if (signal.aborted) throw stoppedEarly();
+      }
+    }
+  }
+
+  #scheduler(): Scheduler {
+    const { clock, scheduler: kind } = this.options;
+    if (kind !== "platform") return new parts.TimerScheduler({ clock });
+    const scheduler = new parts.PlatformScheduler({ clock });
+    scheduler.start();
+    this.defer(() => scheduler.stop());
+    return scheduler;
+  }
+}
+
+export function stoppedEarly(): FlowError {
+  return new FlowError("runtime.stopped", "The runtime was stopped while it started");
+}
+
+/** For people who look at a cluster; empty where the platform does not tell. */
+function hostName(): string {
+  const may = (permission: Deno.PermissionDescriptor) =>
+    Deno.permissions.querySync(permission).state === "granted";
+  if (may({ name: "sys", kind: "hostname" })) return Deno.hostname();
+  return may({ name: "env", variable: "HOSTNAME" }) ? Deno.env.get("HOSTNAME") ?? "" : "";
+}

@@ -1,0 +1,69 @@
+import type { FlowError } from "../core/errors.ts";
+import { FlowErrors } from "../core/errors.ts";
+import type { EnvLookup } from "../flow/env.ts";
+import type { Flow } from "../flow/flow.ts";
+import type { WorkspaceFinding } from "../flow/workspace.ts";
+import { assignClaims } from "../reconcile/desired.ts";
+import { FlowLoader, type FlowSnapshot, type LoadOptions } from "../reconcile/load_flows.ts";
+
+/** What is wrong with the flows of a version of the workspace `name`, on whatever node it runs. */
+export type CheckSnapshot = (
+  name: string,
+  flows: FlowSnapshot,
+) => Promise<readonly WorkspaceFinding[]>;
+
+/**
+ * Checks a version as a node would that has all the variables it asks for: which of them a node has,
+ * and lets flows from outside read, is no matter of the version.
+ *
+ * @param options As for a loader of flows from outside.
+ */
+export function snapshotChecker(options: LoadOptions): CheckSnapshot {
+  return async (name, flows) => {
+    const load = async (files: FlowSnapshot["files"], env: EnvLookup) =>
+      await new FlowLoader(`workspace:${name}`, { ...options, outside: true, env })
+        .load({ ...flows, files });
+    const findings: WorkspaceFinding[] = [];
+    const unsure = new Set<string>();
+    const right: Flow[] = [];
+    for (const { identity, flow } of await load(flows.files, options.env)) {
+      if (!(flow instanceof FlowErrors)) right.push(flow);
+      else {
+        const errors = flow.findings.filter((error) => !isOfNode(error));
+        if (errors.length === 0) unsure.add(identity);
+        findings.push(...errors.map((error) => ({ identity, error })));
+      }
+    }
+    findings.push(...clashes(right));
+    if (unsure.size > 0) {
+      // Only now is it seen whether the rest of these flows is right.
+      const files = new Map(
+        [...flows.files].filter(([path]) => unsure.has(path.replace(/\.[^./]*$/, ""))),
+      );
+      for (const { identity, flow } of await load(files, withSomething(options.env))) {
+        if (!unsure.has(identity) || !(flow instanceof FlowErrors)) continue;
+        // What a field says of the value that stands in for a variable, says nothing of the flow.
+        const errors = flow.findings.filter(({ code }) => /^(flow|script)\./.test(code));
+        findings.push(...errors.map((error) => ({ identity, error })));
+      }
+    }
+    return findings;
+  };
+}
+
+function isOfNode({ code }: FlowError): boolean {
+  return code === "config.env_missing" || code === "config.env_not_allowed";
+}
+
+/** A value for every variable; "1" is text as well as a number. */
+function withSomething(env: EnvLookup): EnvLookup {
+  return {
+    get: (name) => (env.allows(name) ? env.get(name) : undefined) ?? "1",
+    allows: () => true,
+  };
+}
+
+function clashes(flows: readonly Flow[]): WorkspaceFinding[] {
+  const losers = assignClaims(flows.filter(({ enabled }) => enabled));
+  return [...losers].map(([identity, error]) => ({ identity, error }));
+}

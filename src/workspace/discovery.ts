@@ -1,0 +1,55 @@
+import { type Clock, sleep } from "../core/clock.ts";
+import { textOf } from "../core/errors.ts";
+import type { Log } from "../core/log.ts";
+import type { Store } from "../flow/store.ts";
+import { WORKSPACES } from "./manifest.ts";
+import { coalesced } from "./nudges.ts";
+
+export interface DiscoveryOptions {
+  /** The system store. */
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  /** Those that are known already, such as the names in `sources:`. */
+  readonly known: Iterable<string>;
+  /** A workspace that a flow published; each is told once. */
+  readonly found: (name: string) => void;
+}
+
+/** Milliseconds before a watch that failed is opened again. */
+const AGAIN = 5_000;
+
+/** Finds workspaces that no configuration names. */
+export class Discovery {
+  readonly #known: Set<string>;
+
+  constructor(readonly options: DiscoveryOptions) {
+    this.#known = new Set(options.known);
+  }
+
+  /** Looks once, in the order of names. */
+  async look(): Promise<void> {
+    for await (const { key } of this.options.store.list([WORKSPACES])) {
+      const [, name] = key;
+      if (name === undefined || key.length > 2 || this.#known.has(name)) continue;
+      this.#known.add(name);
+      this.options.found(name);
+    }
+  }
+
+  /** Looks again whenever something was published, until the signal fires. */
+  async watch(): Promise<void> {
+    const { store, signal, clock, log } = this.options;
+    while (!signal.aborted) {
+      try {
+        for await (const _ of coalesced(store.watch([WORKSPACES], signal), { clock, signal })) {
+          await this.look();
+        }
+      } catch (cause) {
+        log.warning("Cannot look for workspaces", { error: textOf(cause) });
+      }
+      await sleep(clock, AGAIN, signal);
+    }
+  }
+}

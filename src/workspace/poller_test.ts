@@ -1,0 +1,223 @@
+import assert from "node:assert/strict";
+import { settle, TestClock } from "../core/clock.ts";
+import { FlowError } from "../core/errors.ts";
+import { silentLog } from "../core/log.ts";
+import { seededRandom } from "../core/random.ts";
+import type { Snapshot, Source } from "../flow/source.ts";
+import { type PollerOptions, SourcePoller } from "./poller.ts";
+import { setUp as setUpStore, snapshotOf } from "./testing.ts";
+
+const MINUTE = 60_000;
+
+/** A source that the test fills; `asked` is when it was read, and against which version. */
+class HandSource implements Source {
+  readonly asked: { at: number; previous: string | null }[] = [];
+  current: Snapshot | FlowError = snapshotOf("1", { "flows/a.yaml": "one" });
+  /** Runs while the source is being read. */
+  meanwhile: () => unknown = () => {};
+
+  constructor(readonly clock: TestClock) {}
+
+  async read(previous: string | null): Promise<Snapshot | null> {
+    this.asked.push({ at: this.clock.now(), previous });
+    const { current, meanwhile } = this;
+    this.meanwhile = () => {};
+    await meanwhile();
+    if (current instanceof FlowError) throw current;
+    return current.version === previous ? null : current;
+  }
+}
+
+function setUp(more: Partial<PollerOptions> = {}) {
+  const given = setUpStore();
+  const { clock, workspaces, publisher } = given;
+  const source = new HandSource(clock);
+  const ended = new AbortController();
+  const start = clock.now();
+  const poller = new SourcePoller({
+    name: "demo",
+    source,
+    workspaces,
+    interval: MINUTE,
+    clock,
+    random: seededRandom(1),
+    log: silentLog,
+    cluster: { rank: () => 0 },
+    signal: ended.signal,
+    ...more,
+  });
+  let running: Promise<void> | undefined;
+  return {
+    ...given,
+    source,
+    poller,
+    publisher,
+    run: () => void (running = poller.run()),
+    /** Seconds since the start at which the source was asked. */
+    times: () => source.asked.map(({ at }) => (at - start) / 1_000),
+    async end() {
+      ended.abort();
+      await running;
+      assert.equal(clock.pending, 0, "a timer is left");
+    },
+  };
+}
+
+Deno.test("a source is read at once, and again within the interval, against what it gave last", async () => {
+  const { clock, source, run, times, seen, end } = setUp();
+  run();
+  await clock.advance(0);
+  assert.deepEqual(await seen(), { "a.yaml": "one" });
+  await clock.advance(10 * MINUTE);
+  assert.ok(times().every((time, at) => at === 0 || time - times()[at - 1]! <= 60), `${times()}`);
+  assert.ok(times().length <= 13, "not much more often either");
+  assert.equal(new Set(times().map((time, at) => time - (times()[at - 1] ?? 0))).size > 5, true);
+  assert.deepEqual(source.asked.slice(0, 3).map(({ previous }) => previous), [null, "1", "1"]);
+  await end();
+});
+
+Deno.test("a trigger checks at once", async () => {
+  const { clock, source, poller, run, seen, end } = setUp();
+  run();
+  await clock.advance(1_000);
+  source.current = snapshotOf("2", { "flows/a.yaml": "two" });
+  poller.trigger();
+  await settle(10);
+  assert.deepEqual(await seen(), { "a.yaml": "two" });
+  await end();
+});
+
+Deno.test("a trigger while the source is being read checks once more after", async () => {
+  const { clock, source, poller, run, times, seen, end } = setUp();
+  source.meanwhile = () => {
+    // What was pushed just now is not in what is being read.
+    source.current = snapshotOf("2", { "flows/a.yaml": "two" });
+    poller.trigger();
+    poller.trigger();
+  };
+  run();
+  await clock.advance(0);
+  assert.deepEqual(times(), [0, 0]);
+  assert.deepEqual(await seen(), { "a.yaml": "two" });
+  await end();
+});
+
+Deno.test("a node that is not first waits, checks when triggered, and takes over", async () => {
+  let rank = 1;
+  const { clock, poller, run, times, end } = setUp({ cluster: { rank: () => rank } });
+  run();
+  await clock.advance(5 * MINUTE);
+  assert.deepEqual(times(), []);
+  assert.equal(poller.state().polls, false);
+  poller.trigger();
+  await settle(10);
+  assert.equal(times().length, 1);
+  rank = 0;
+  await clock.advance(MINUTE);
+  assert.equal(times().length, 2);
+  await end();
+});
+
+Deno.test("an error is told, what runs stays, and the source is asked again with growing pauses", async () => {
+  const { clock, source, poller, run, times, seen, end } = setUp();
+  run();
+  await clock.advance(0);
+  source.current = new FlowError("source.unavailable", "Cannot reach git.example");
+  await clock.advance(MINUTE);
+  assert.deepEqual(poller.state(), {
+    name: "demo",
+    polls: true,
+    checked: "2030-01-01T00:00:00.000Z",
+    version: "1",
+    error: { code: "source.unavailable", message: "Cannot reach git.example" },
+  });
+  assert.deepEqual(await seen(), { "a.yaml": "one" });
+  await clock.advance(30 * MINUTE);
+  const pauses = times().slice(2).map((time, at) => time - times()[at + 1]!);
+  assert.ok(pauses[0]! < 10, `first ${pauses[0]}`);
+  assert.ok(pauses.at(-1)! > 100 && pauses.at(-1)! <= 450, `last ${pauses.at(-1)}`);
+  source.current = snapshotOf("2", { "flows/a.yaml": "two" });
+  await clock.advance(8 * MINUTE);
+  assert.deepEqual(await seen(), { "a.yaml": "two" });
+  assert.equal(poller.state().error, undefined);
+  await end();
+});
+
+Deno.test("a server that asks to be left alone is, even by triggers", async () => {
+  const { clock, source, poller, run, times, end } = setUp();
+  source.current = new FlowError("source.unavailable", "429", { retryAfter: 10 * MINUTE });
+  run();
+  await clock.advance(MINUTE);
+  poller.trigger();
+  await clock.advance(8 * MINUTE);
+  assert.deepEqual(times(), [0]);
+  await clock.advance(2 * MINUTE);
+  assert.equal(times()[1], 600);
+  await end();
+});
+
+Deno.test("a version that is rejected is told with its place, also after a restart", async () => {
+  const { clock, source, poller, run, workspaces, end } = setUp();
+  source.current = snapshotOf("1", { "flows/a.yaml": "broken" });
+  run();
+  await clock.advance(0);
+  const error = {
+    code: "config.unknown_key",
+    message: "It is broken",
+    position: { file: "demo:flows/a.yaml", line: 3, column: 7 },
+  };
+  assert.deepEqual(poller.state().error, error);
+  await end();
+  const later = setUp({ workspaces });
+  later.source.current = source.current;
+  later.run();
+  await later.clock.advance(0);
+  assert.deepEqual(later.source.asked.map(({ previous }) => previous), ["1"]);
+  assert.deepEqual(later.poller.state().error, error);
+  await later.end();
+});
+
+Deno.test("what was read while another node published is read again", async () => {
+  const { clock, source, publisher, run, times, seen, end } = setUp();
+  source.meanwhile = async () => {
+    source.current = snapshotOf("2", { "flows/a.yaml": "two" });
+    await publisher().publish("demo", source.current);
+  };
+  run();
+  await clock.advance(0);
+  assert.deepEqual(times(), [0, 0]);
+  assert.deepEqual(await seen(), { "a.yaml": "two" });
+  await end();
+});
+
+Deno.test("force reads everything and publishes what is held", async () => {
+  const { poller, workspaces, source, publish } = setUp();
+  await publish("0", { "flows/a.yaml": "zero" });
+  await poller.check();
+  await workspaces.rollback("demo");
+  assert.equal(await poller.check(), null, "the source has nothing newer");
+  const forced = await poller.check({ force: true });
+  assert.deepEqual([forced!.outcome, forced!.active], ["activated", "1"]);
+  assert.equal(source.asked.at(-1)!.previous, null);
+});
+
+Deno.test("another prefix in the configuration publishes the same version again", async () => {
+  const { poller, seen, workspaces, clock } = setUp({ prefix: "team" });
+  await workspaces.publish("demo", snapshotOf("1", { "flows/a.yaml": "one" }));
+  assert.equal((await poller.check())!.outcome, "activated");
+  assert.deepEqual(await seen(), { "team/a.yaml": "one" });
+  assert.equal(await poller.check(), null);
+  assert.equal(clock.pending, 0);
+});
+
+Deno.test("a source that never answers is given up, and asked again", async () => {
+  const { clock, source, poller, run, times, end } = setUp();
+  source.meanwhile = () => new Promise(() => {});
+  run();
+  await clock.advance(10 * MINUTE);
+  assert.equal(poller.state().error!.message, "The source did not answer in time");
+  await clock.advance(10_000);
+  assert.equal(times().length, 2);
+  assert.equal(poller.state().version, "1");
+  await end();
+});
