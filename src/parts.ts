@@ -11,6 +11,7 @@ import { loadTaskModules } from "./config/task_modules.ts";
 import type { Clock } from "./core/clock.ts";
 import type { Log } from "./core/log.ts";
 import type { Resources } from "./flow/resource.ts";
+import { noQueues, type Queues } from "./flow/queue.ts";
 import { scoped } from "./flow/scoped.ts";
 import type { ScriptEngines } from "./flow/script.ts";
 import type { Source } from "./flow/source.ts";
@@ -24,9 +25,12 @@ import { createScriptEngines } from "./script/mod.ts";
 import { targetOf } from "./source/discover.ts";
 import { FileResources, layered } from "./source/file_resources.ts";
 import { FsSource } from "./source/fs.ts";
+import { remoteOpener } from "./source/remote.ts";
+import type { Packed } from "./source/oci/pack.ts";
+import type { Pushed, PushPacked } from "./source/oci/push.ts";
 import { builtinTasks } from "./tasks/mod.ts";
 
-export { PlatformScheduler, TimerScheduler };
+export { PlatformScheduler, remoteOpener, TimerScheduler };
 
 /**
  * All task types, by name: built-in, given by the embedder, and those of `config.tasks`.
@@ -48,6 +52,8 @@ export interface Stores extends AsyncDisposable {
   readonly system: Store;
   /** State of flows and scripts. */
   readonly runtime: Store;
+  /** The store or bucket of this name, such as one that other tools write to. */
+  named(name: string): Promise<Store>;
 }
 
 /** Name of the system store: a bucket of NATS, or the first part of its keys elsewhere. */
@@ -68,6 +74,7 @@ export async function openStores(
   return {
     system: scoped(store, [SYSTEM_STORE]),
     runtime: scoped(store, [cache.db_name]),
+    named: (name) => Promise.resolve(scoped(store, [name])),
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   };
 }
@@ -80,20 +87,30 @@ async function openNatsStores(
   const { openNatsKv } = await import("./store/nats_kv.ts");
   const { history, replicas, tombstone_ttl: tombstoneTtl } = cache;
   const open = (bucket: string) =>
-    openNatsKv({ nats: cache, bucket, clock, history, replicas, tombstoneTtl, signal });
-  const system = await open(SYSTEM_STORE);
+    openNatsKv({
+      nats: cache,
+      bucket,
+      clock,
+      // Files of workspaces are written again and again; nobody wants their past.
+      history: bucket === SYSTEM_STORE ? 1 : history,
+      replicas,
+      tombstoneTtl,
+      signal,
+    });
+  const buckets = new Map<string, Store>();
+  const named = async (name: string) => {
+    const bucket = buckets.get(name) ?? await open(name);
+    buckets.set(name, bucket);
+    return bucket;
+  };
+  const close = async () => {
+    for (const bucket of buckets.values()) await bucket[Symbol.asyncDispose]();
+  };
   try {
-    const runtime = await open(cache.db_name);
-    return {
-      system,
-      runtime,
-      async [Symbol.asyncDispose]() {
-        await runtime[Symbol.asyncDispose]();
-        await system[Symbol.asyncDispose]();
-      },
-    };
+    const [system, runtime] = [await named(SYSTEM_STORE), await named(cache.db_name)];
+    return { system, runtime, named, [Symbol.asyncDispose]: close };
   } catch (cause) {
-    await system[Symbol.asyncDispose]();
+    await close();
     throw cause;
   }
 }
@@ -101,10 +118,37 @@ async function openNatsStores(
 async function openStore({ cache }: Config, clock: Clock): Promise<Store> {
   if (cache.type === "memory") return await memoryStore(clock);
   const { openDenoKv, openHostedKv } = await import("./store/open.ts");
-  // An address names a hosted store, and on Deno Deploy there is one without a name.
-  if (/^[a-z][\w+.-]+:\/\//i.test(cache.path)) return await openHostedKv(cache.path, clock);
-  if (cache.path === DEFAULT_STORE && onDeploy()) return await openHostedKv(undefined, clock);
+  const hosted = hostedStore(cache);
+  if (hosted) return await openHostedKv(hosted.address, clock);
   return await openDenoKv(cache.path, clock);
+}
+
+/** An address names a hosted store, and on Deno Deploy there is one without a name. */
+function hostedStore(
+  { type, path }: Config["cache"],
+): { readonly address: string | undefined } | null {
+  if (type !== "deno_kv") return null;
+  if (/^[a-z][\w+.-]+:\/\//i.test(path)) return { address: path };
+  return path === DEFAULT_STORE && onDeploy() ? { address: undefined } : null;
+}
+
+/** Queues on JetStream in a cluster, else on the store, which this process has for itself. */
+export async function openQueues(
+  { cache }: Config,
+  { store, clock }: { store: Store; clock: Clock },
+): Promise<Queues> {
+  if (cache.type === "nats") {
+    const { JetStreamQueues } = await import("./store/queue/jetstream_queue.ts");
+    return new JetStreamQueues({
+      nats: cache,
+      prefix: cache.db_name,
+      replicas: cache.replicas,
+      clock,
+    });
+  }
+  if (hostedStore(cache)) return noQueues;
+  const { StoreQueues } = await import("./store/queue/store_queue.ts");
+  return new StoreQueues({ store, clock });
 }
 
 function onDeploy(): boolean {
@@ -134,12 +178,20 @@ export function endpointApp({ http_server }: Config, clock: Clock): EndpointApp 
   });
 }
 
-/** Files beside the flows come first, then those of `resources.path`. */
-export async function resourcesOf({ flows, resources }: Config): Promise<Resources> {
-  const shared = new FileResources(resources.path);
+/** What all flows share: files of `resources.path`, then what other tools have `stored`. */
+export function sharedResources({ resources }: Config, stored?: Resources): Resources {
+  const files = new FileResources(resources.path);
+  if (!stored) return files;
+  return resources.path === undefined ? stored : layered([files, stored]);
+}
+
+/** For flows from files: what is beside them comes first, then what all share. */
+export async function resourcesOf(config: Config, stored?: Resources): Promise<Resources> {
+  const { flows, resources } = config;
+  const shared = sharedResources(config, stored);
   if (flows.path === undefined) return shared;
   const own = new FileResources((await targetOf(flows.path)).root);
-  return resources.path === undefined ? own : layered([own, shared]);
+  return resources.path === undefined && !stored ? own : layered([own, shared]);
 }
 
 /** Files of the local disk: a folder, one file, or a pattern with `*`. */
@@ -170,4 +222,16 @@ export async function joinCluster(
 ): Promise<ClusterNode> {
   const { joinCluster } = await import("./cluster/join.ts");
   return await joinCluster({ ...options, lease: lease_duration, renew: renew_interval });
+}
+
+/** `flows/` and `resources/` of a folder, ready to be pushed; see `packFolder`. */
+export async function packArtifact(folder: string): Promise<Packed> {
+  const { packFolder } = await import("./source/oci/pack.ts");
+  return await packFolder(folder);
+}
+
+/** Pushes what was packed; see `pushPacked`. */
+export async function pushArtifact(packed: Packed, options: PushPacked): Promise<Pushed> {
+  const { pushPacked } = await import("./source/oci/push.ts");
+  return await pushPacked(packed, options);
 }

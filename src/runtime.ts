@@ -11,16 +11,16 @@ import { FlowError } from "./core/errors.ts";
 import { type Log, logFor } from "./core/log.ts";
 import type { Random } from "./core/random.ts";
 import type { ClusterView } from "./flow/cluster.ts";
-import { wholeEnv } from "./flow/env.ts";
 import type { TaskDefinition } from "./flow/task.ts";
 import * as parts from "./parts.ts";
-import { Follower } from "./reconcile/follow.ts";
-import { FlowLoader } from "./reconcile/load_flows.ts";
+import { credentialsFor } from "./reconcile/credentials.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
 import type { FlowStatus } from "./reconcile/status.ts";
+import { FlowFeed } from "./runtime/flow_feed.ts";
 import { Foundation, stoppedEarly } from "./runtime/foundation.ts";
 import { Ports } from "./runtime/ports.ts";
 import { version } from "./version.ts";
+import type { SourceState } from "./workspace/poller.ts";
 
 /** Milliseconds that what is under way has to finish when the runtime stops. */
 export const STOP_DEADLINE = 30_000;
@@ -57,6 +57,7 @@ export interface RuntimeStatus {
   } | null;
   readonly health: { readonly port: number } | null;
   readonly flows: readonly FlowStatus[];
+  readonly sources: readonly SourceState[];
   /** Whether other nodes may share the store. */
   readonly clustered: boolean;
   readonly cluster: ClusterView;
@@ -104,6 +105,7 @@ class FlowRuntime implements Runtime {
   /** Settles when the flows were looked at once, or never will be. */
   readonly #looked = Promise.withResolvers<void>();
   #reconciler: Reconciler | null = null;
+  #feed: FlowFeed | null = null;
   #state: RuntimeStatus["state"] = "new";
   #since: number | null = null;
   #starting: Promise<void> | null = null;
@@ -177,7 +179,8 @@ class FlowRuntime implements Runtime {
         endpoints: this.#endpoints.list().map(({ method, path, flow }) => ({ method, path, flow })),
       },
       health: health && { port: health.port },
-      flows: this.#reconciler?.status() ?? [],
+      flows: this.#flows(),
+      sources: this.#feed?.states() ?? [],
       clustered: cache.type === "nats",
       cluster: cluster.view(),
     };
@@ -196,23 +199,21 @@ class FlowRuntime implements Runtime {
     // Ports first: what cannot listen must not have started anything.
     if (options.listen !== false) await this.#ports.open();
     this.#assertWanted();
-    const { services } = await this.#foundation.open();
+    const opened = await this.#foundation.open();
     this.#assertWanted();
-    const log = options.log ?? logFor("flow");
-    this.#reconciler = new Reconciler({
-      services,
-      log,
-      retry: config.retry,
-      credentials: (path) => path,
-    });
+    const { signal } = this.#ended;
     const env = options.env ?? Deno.env.toObject();
-    const loader = new FlowLoader("files", {
-      definitions,
-      env: wholeEnv((name) => env[name]),
-      resources: services.resources,
-      services,
+    const feed = new FlowFeed({ ...opened, config, definitions, env, log: this.#log, signal });
+    this.#feed = feed;
+    this.#reconciler = new Reconciler({
+      services: { ...opened.services, workspaces: feed.workspaces },
+      log: options.log ?? logFor("flow"),
+      retry: config.retry,
+      credentials: credentialsFor(config.flows.credentials_root),
     });
-    await this.#follow(this.#reconciler, loader);
+    await feed.load(this.#reconciler);
+    const watching = feed.watch();
+    this.#foundation.defer(() => watching);
     if (options.listen !== false) await this.#ports.openControl();
     this.#assertWanted();
     this.#since = this.#clock.now();
@@ -239,26 +240,15 @@ class FlowRuntime implements Runtime {
     return inTime;
   }
 
-  /** Loads the flows once, and again whenever their files or resources change. */
-  async #follow(reconciler: Reconciler, loader: FlowLoader): Promise<void> {
-    const { flows, resources } = this.#config;
-    if (flows.path === undefined) return;
-    const follower = new Follower({
-      source: parts.fileSource(flows.path, this.#clock),
-      beside: resources.path === undefined ? [] : [parts.fileSource(resources.path, this.#clock)],
-      loader,
-      reconciler,
-      log: this.#log,
-      signal: this.#ended.signal,
-    });
-    await follower.load();
-    if (!flows.watch) return;
-    const watching = follower.watch();
-    this.#foundation.defer(() => watching);
+  #flows(): FlowStatus[] {
+    const running = this.#reconciler?.status() ?? [];
+    const shadowed = this.#feed?.shadowed() ?? [];
+    if (shadowed.length === 0) return running;
+    return [...running, ...shadowed].sort((a, b) => a.identity < b.identity ? -1 : 1);
   }
 
   #notRunning() {
-    return (this.#reconciler?.status() ?? [])
+    return this.#flows()
       .filter(({ state }) => state === "invalid" || state === "degraded")
       .map(({ identity, state, error }) => ({ flow: identity, state, error: error?.message }));
   }

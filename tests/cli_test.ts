@@ -86,8 +86,8 @@ Deno.test("a wrong command line says what to write instead, and is exit code 2",
       "hint: to run it, write flowgen --config a.yaml; to check it, flowgen validate a.yaml\n",
     ],
     [
-      ["push"],
-      'usage.not_available\nThe command "push" is not available in this version\n' +
+      ["sync"],
+      'usage.not_available\nThe command "sync" is not available in this version\n' +
       "hint: see flowgen --help for those that are\n",
     ],
     [
@@ -125,7 +125,7 @@ Deno.test("a broken configuration starts nothing: every finding, exit code 78", 
     code: 78,
     stdout: "",
     stderr: `config.yaml:1:10 config.unknown_key
-Unknown key "pth" in "flows" of config.yaml: expected one of "path", "watch", "env", "credentials_root"
+Unknown key "pth" in "flows" of config.yaml: expected one of "path", "watch", "env", "credentials_root", "cache"
 hint: did you mean "path"?
 
 config.yaml:2:17 config.wrong_type

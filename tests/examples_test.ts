@@ -20,6 +20,7 @@ import { noEnv } from "../src/flow/env.ts";
 import { type Data, jsonView, newEvent } from "../src/flow/event.ts";
 import type { Flow } from "../src/flow/flow.ts";
 import { soloCluster } from "../src/flow/cluster.ts";
+import { noQueues } from "../src/flow/queue.ts";
 import type { Services } from "../src/flow/services.ts";
 import type { SourceOutput, TaskContext, TaskDefinition } from "../src/flow/task.ts";
 import { checkFlow } from "../src/reconcile/check_flow.ts";
@@ -178,6 +179,8 @@ function makeWorld(): AsyncDisposable & { services: Services; clock: TestClock }
     scripts,
     endpoints: { enabled: true, credentialsPath: undefined, auth: undefined, add: () => () => {} },
     resources: new FileResources(undefined),
+    queues: noQueues,
+    remotes: () => Promise.reject(new Error("examples run offline")),
     cluster: soloCluster({ nodeId: "test-node", now: () => clock.now() }),
   };
   return { services, clock, [Symbol.asyncDispose]: () => scripts[Symbol.asyncDispose]() };

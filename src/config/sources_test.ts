@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { FlowErrors } from "../core/errors.ts";
+import type { FlowErrors } from "../core/errors.ts";
 import { checkConfig } from "./load.ts";
 
 const demo = { name: "demo", git: { url: "https://git.example/demo.git" } };

@@ -80,6 +80,16 @@ export interface Queues extends AsyncDisposable {
   open(name: string, limits?: QueueLimits): Promise<Queue>;
 }
 
+/** Where the store is shared with processes that know nothing of each other's claims. */
+export const noQueues: Queues = {
+  async open() {
+    throw new FlowError("queue.not_available", "Cannot keep queues in a hosted store", {
+      hint: "use cache.type: nats, or a store in a file of this machine",
+    });
+  },
+  async [Symbol.asyncDispose]() {},
+};
+
 const NAME = /^[A-Za-z0-9_-]{1,100}$/;
 
 /** What a queue may be called, wherever it is kept. */

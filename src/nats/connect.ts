@@ -30,14 +30,8 @@ const RECONNECT_JITTER = 800;
 const PING_INTERVAL = 5_000;
 const UNANSWERED_PINGS = 2;
 
-interface Shared {
-  readonly link: Promise<Link>;
-  /** Callers that wait for it. */
-  waiting: number;
-}
-
-/** Connections by server and credentials. */
-const shared = new Map<string, Shared>();
+/** Connections by server and credentials, also those still being made. */
+const shared = new Map<string, Promise<Link>>();
 
 /**
  * A connection to these servers with these credentials: one for the whole process, shared by all who
@@ -52,30 +46,28 @@ export async function acquireNats(options: NatsOptions, deps: NatsDeps = {}): Pr
   const address = parseAddress(own.url);
   const key = JSON.stringify([address, own.credentials_path, own.tls]);
   for (;;) {
-    const one = shared.get(key) ?? open(key, address, own, clock);
-    one.waiting++;
+    const link = shared.get(key) ?? open(key, address, own, clock);
     try {
-      const link = await unlessAborted(one.link, signal, address);
-      const lease = link.lease();
+      const lease = (await unlessAborted(link, signal, address)).lease();
       if (lease) return lease;
       // Its last user has just closed it.
     } finally {
-      if (--one.waiting === 0) one.link.then((link) => link.closeUnused(), () => {});
+      link.then((made) => made.closeUnused(), () => {});
     }
   }
 }
 
-function open(key: string, address: Address, options: NatsOptions, clock: Clock): Shared {
+function open(key: string, address: Address, options: NatsOptions, clock: Clock): Promise<Link> {
   const forget = () => {
-    if (shared.get(key) === one) shared.delete(key);
+    if (shared.get(key) === link) shared.delete(key);
   };
-  const one: Shared = { link: connect(address, options, clock, forget), waiting: 0 };
-  shared.set(key, one);
-  one.link.catch(forget);
-  return one;
+  const link = connect(address, options, clock, forget);
+  shared.set(key, link);
+  link.catch(forget);
+  return link;
 }
 
-/** Gives up when the signal fires; the connection is then for those who still wait for it. */
+/** Gives up when the signal fires; the connection is then for those who still want it. */
 function unlessAborted(
   link: Promise<Link>,
   signal: AbortSignal | undefined,

@@ -24,15 +24,8 @@ export function connectError(
   }
   const why = reason(cause);
   if (isTls(cause)) {
-    return new FlowError(
-      "nats.tls_failed",
-      `Cannot encrypt the connection to NATS at ${shown}: ${why}`,
-      {
-        hint:
-          "name the server's certificate authority in tls.ca_path, and the server as in its certificate",
-        cause,
-      },
-    );
+    const text = `Cannot encrypt the connection to NATS at ${shown}: ${why}`;
+    return new FlowError("nats.tls_failed", text, { hint: tlsHint(why), cause });
   }
   return new FlowError("nats.unavailable", `Cannot reach NATS at ${shown}: ${why}`, { cause });
 }
@@ -53,9 +46,18 @@ function isTls(cause: unknown): boolean {
   return false;
 }
 
+function tlsHint(why: string): string {
+  if (/asks for a certificate/.test(why)) {
+    return "name one, and its key, in tls.cert_path and tls.key_path";
+  }
+  if (/does not support/.test(why)) return "leave tls out, or enable it on the server";
+  return "name the server's certificate authority in tls.ca_path, and the server as its certificate does";
+}
+
 function reason(cause: unknown): string {
   if (cause instanceof Error && cause.name === "TimeoutError") return "it does not answer";
-  // The client rejects with nothing when a server hangs up before it said anything.
-  if (cause === undefined || cause === null) return "it closed the connection";
-  return textOf(cause).trim().replace(/\.$/, "") || "the connection was not made";
+  const text = textOf(cause ?? "undefined error");
+  // The client has no words of its own for a server that hangs up before it said anything.
+  if (text.endsWith("undefined error")) return "it closed the connection";
+  return text.trim().replace(/\.$/, "") || "the connection was not made";
 }

@@ -63,7 +63,7 @@ function kindOf(cause: unknown): readonly [code: string, hint?: string] {
   switch (cause.name) {
     case "TimeoutError":
       return ["nats.timeout"];
-    case "NoRespondersError":
+    case "NoResponders":
       return ["nats.no_responders"];
     case "RequestError":
       // A request that failed has the reason below it; without one its connection went away.

@@ -1,4 +1,3 @@
-import type { Socket } from "node:net";
 import type { ConnectionOptions, NatsConnection } from "@nats-io/nats-core";
 import { FlowError } from "../core/errors.ts";
 import type { Address } from "./address.ts";
@@ -34,22 +33,12 @@ async function connectWebSocket(options: ConnectionOptions): Promise<NatsConnect
 }
 
 async function connectTcp(options: ConnectionOptions): Promise<NatsConnection> {
-  const { NodeTransport, nodeResolveHost } = await import(
-    "@nats-io/transport-node/lib/node_transport.js"
-  );
+  const { SafeTransport, nodeResolveHost } = await import("./tcp.ts");
   const { NatsConnectionImpl, setTransportFactory } = await import("@nats-io/nats-core/internal");
-  class Transport extends NodeTransport {
-    override async dial(to: Parameters<typeof this.connect>[0]): Promise<Socket> {
-      return keepListening(await super.dial(to));
-    }
-    override async startTLS() {
-      return keepListening(await super.startTLS());
-    }
-  }
-  const made: Transport[] = [];
+  const made: InstanceType<typeof SafeTransport>[] = [];
   setTransportFactory({
     factory: () => {
-      const transport = new Transport();
+      const transport = new SafeTransport();
       made.push(transport);
       return transport;
     },
@@ -60,23 +49,9 @@ async function connectTcp(options: ConnectionOptions): Promise<NatsConnection> {
   } catch (cause) {
     // One that gave no sign of life would keep its socket.
     for (const transport of made) transport.discard();
-    throw cause;
+    const unheard = made.find(({ firstError }) => firstError)?.firstError;
+    throw (cause as Error | undefined)?.name === "TimeoutError" && unheard ? unheard : cause;
   } finally {
-    setTransportFactory({ factory: () => new Transport(), dnsResolveFn: nodeResolveHost });
+    setTransportFactory({ factory: () => new SafeTransport(), dnsResolveFn: nodeResolveHost });
   }
-}
-
-const ignore = () => {};
-
-/**
- * The transport takes its listeners off before it is done with a socket; an error that nobody listens
- * to, such as a reset by a server that refused us, would end the process.
- */
-function keepListening<S extends Socket>(socket: S): S {
-  const remove = socket.removeAllListeners.bind(socket);
-  socket.removeAllListeners = (...which) => {
-    remove(...which);
-    return socket.listeners("error").includes(ignore) ? socket : socket.on("error", ignore);
-  };
-  return socket.on("error", ignore);
 }

@@ -1,5 +1,5 @@
 import { type Clock, sleep } from "../core/clock.ts";
-import { textOf, toFlowError } from "../core/errors.ts";
+import { toFlowError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
 import type { Source } from "../flow/source.ts";
@@ -28,7 +28,7 @@ export interface FlowPart {
   readonly source: Source;
   /** What else may change what the flows mean, such as the folder of resources. */
   readonly beside: readonly Pick<Source, "watch">[];
-  readonly loader: FlowLoader;
+  readonly loader: Pick<FlowLoader, "load" | "source">;
   /** Whether changes are noticed; `true` when left out. */
   readonly watch?: boolean;
 }
@@ -104,24 +104,19 @@ export class FlowSources {
     const failures = new Map<Part, unknown>();
     const parts = this.#parts;
     const over = new AbortController();
-    const loaded = Promise.all(
-      parts.map((part) => part.follower.load().catch((cause) => failures.set(part, cause))),
-    );
+    const loaded = Promise.all(parts.map((part) =>
+      part.follower.load().catch((cause) => {
+        if (this.#collecting) failures.set(part, cause);
+        else this.#failed(part, cause);
+      })
+    ));
     await Promise.race([loaded, sleep(clock, PATIENCE, AbortSignal.any([signal, over.signal]))]);
     over.abort();
     this.#collecting = false;
     if (parts.length > 0 && failures.size === parts.length) {
       throw toFlowError(failures.get(parts[0]!), "source.failed");
     }
-    for (const [{ loader, follower }, cause] of failures) {
-      const { code } = toFlowError(cause, "source.failed");
-      this.#options.log.error("Cannot read the flows", {
-        source: loader.source,
-        code,
-        error: textOf(cause),
-      });
-      follower.nudge();
-    }
+    for (const [part, cause] of failures) this.#failed(part, cause);
     await this.#apply();
   }
 
@@ -142,6 +137,13 @@ export class FlowSources {
     return [...this.#shadowed.values()].map(({ shadowed, since }) =>
       shadowedStatus(shadowed, since)
     );
+  }
+
+  #failed({ loader: { source }, follower }: Part, cause: unknown): void {
+    if (this.#options.signal.aborted) return;
+    const { code, message: error } = toFlowError(cause, "source.failed");
+    this.#options.log.error("Cannot read the flows", { source, code, error });
+    follower.nudge();
   }
 
   #follow({ watch, follower }: Part): void {

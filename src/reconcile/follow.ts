@@ -12,7 +12,7 @@ export interface FollowOptions {
   readonly source: Source;
   /** What else may change what the flows mean, such as the folder of resources. */
   readonly beside: readonly Pick<Source, "watch">[];
-  readonly loader: FlowLoader;
+  readonly loader: Pick<FlowLoader, "load" | "source">;
   readonly reconciler: Pick<Reconciler, "apply">;
   readonly log: Log;
   readonly signal: AbortSignal;
@@ -27,6 +27,8 @@ const AGAIN: RetryPolicy = { max_attempts: null, initial_backoff: 1_000, max_bac
 export class Follower {
   /** Problems that were told, so that each is told once. */
   #told = new Set<string>();
+  /** What went wrong last, so that trouble that lasts is told once. */
+  #trouble = "";
   #wanted = false;
   #reloading: Promise<void> | null = null;
   /** One snapshot is loaded at a time, so that an older one cannot come last. */
@@ -100,6 +102,7 @@ export class Follower {
       try {
         await this.load();
         failures = 0;
+        this.#trouble = "";
       } catch (cause) {
         this.#tell("Cannot read the flows", cause);
         if (!this.options.again) continue;
@@ -113,6 +116,9 @@ export class Follower {
   #tell(message: string, cause: unknown): void {
     if (this.options.signal.aborted) return;
     const { code, message: error } = toFlowError(cause, "source.failed");
+    const trouble = `${message}: ${code} ${error}`;
+    if (trouble === this.#trouble) return;
+    this.#trouble = trouble;
     this.options.log.error(message, { source: this.options.loader.source, code, error });
   }
 

@@ -6,11 +6,13 @@ import { type Log, logFor } from "../core/log.ts";
 import { type Random, systemRandom } from "../core/random.ts";
 import { type Cluster, soloCluster } from "../flow/cluster.ts";
 import { uuid7 } from "../flow/event.ts";
+import type { Resources } from "../flow/resource.ts";
 import type { Scheduler } from "../flow/scheduler.ts";
 import type { Services } from "../flow/services.ts";
 import type { Store } from "../flow/store.ts";
 import * as parts from "../parts.ts";
 import { version } from "../version.ts";
+import type { StoreResources } from "../workspace/store_flows.ts";
 
 /** Milliseconds between two attempts to reach what the runtime cannot start without. */
 const REACH_AGAIN = 2_000;
@@ -25,6 +27,15 @@ export interface FoundationOptions {
   readonly endpoints: EndpointApp;
   /** Ends waiting. */
   readonly signal: AbortSignal;
+}
+
+export interface Opened {
+  readonly services: Services;
+  readonly stores: parts.Stores;
+  /** Resources that flows from everywhere may use. */
+  readonly shared: Resources;
+  /** Those of them that other tools keep in the store. */
+  readonly stored?: StoreResources;
 }
 
 /** What flows stand on: stores, the cluster, script engines, the scheduler. */
@@ -45,25 +56,30 @@ export class Foundation {
    *
    * @throws {FlowError} `runtime.stopped` where the signal fired
    */
-  async open(): Promise<{ readonly services: Services; readonly system: Store }> {
+  async open(): Promise<Opened> {
     const { config, clock, random = systemRandom, log, endpoints, signal } = this.options;
     const stores = await this.#reach(() => parts.openStores(config, clock, signal));
     this.defer(() => stores[Symbol.asyncDispose]());
     if (config.cache.type === "nats") await this.#join(stores.system);
+    const queues = await parts.openQueues(config, { store: stores.runtime, clock });
+    this.defer(() => queues[Symbol.asyncDispose]());
     const scripts = parts.scriptEngines(config, { clock, log: log ?? logFor("script") });
     this.defer(() => scripts[Symbol.asyncDispose]());
+    const stored = await this.#storedResources(stores);
     const services: Services = {
       clock,
       random,
       runtimeStore: stores.runtime,
+      queues,
       scheduler: this.#scheduler(),
       scripts,
       endpoints,
-      resources: await parts.resourcesOf(config),
+      resources: await parts.resourcesOf(config, stored),
+      remotes: parts.remoteOpener(clock),
       cluster: this.cluster,
       nats: parts.natsOf(config),
     };
-    return { services, system: stores.system };
+    return { services, stores, shared: parts.sharedResources(config, stored), stored };
   }
 
   /** Runs at the end, last first. */
@@ -80,6 +96,13 @@ export class Foundation {
         log.warning("Something did not close cleanly", { error: textOf(cause) });
       }
     }
+  }
+
+  async #storedResources({ named }: parts.Stores): Promise<StoreResources | undefined> {
+    const { config: { resources: { cache } }, clock } = this.options;
+    if (!cache?.enabled) return undefined;
+    const { StoreResources } = await import("../workspace/store_flows.ts");
+    return new StoreResources({ store: await named(cache.db_name), prefix: cache.prefix, clock });
   }
 
   async #join(store: Store): Promise<void> {

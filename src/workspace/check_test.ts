@@ -98,11 +98,8 @@ Deno.test("the rest of a flow with a missing variable is looked at too", async (
     "flows/graph.yaml": "flow:\n  name: '{{env.MISSING}}'\n  tasks:\n    - log: { name: out }\n",
     "flows/script.yaml": "flow:\n  name: '{{env.SECRET}}'\n" + script("'return ]'").slice(6),
   });
-  assert.deepEqual(found.map((text) => text.split(":")[0]), [
-    "fields",
-    "graph",
-    "script",
-  ]);
+  const told = new Set(found.map((text) => text.split(":")[0]));
+  assert.deepEqual([...told], ["fields", "graph", "script"]);
 });
 
 Deno.test("two flows of a version that claim one route are one too many", async () => {

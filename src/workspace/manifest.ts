@@ -73,7 +73,7 @@ export function withVersion(manifest: Manifest, record: VersionRecord): Manifest
   return {
     active,
     published: manifest.published + 1,
-    versions: trimmed([record, ...others], active),
+    versions: trimmed([record, ...others]),
   };
 }
 
@@ -89,13 +89,14 @@ export function withRollback(manifest: Manifest, target: string): Manifest {
   return { ...manifest, active: target, versions };
 }
 
-/** Commits that are rejected one after another must not push out what one could go back to. */
-function trimmed(versions: readonly VersionRecord[], active: string | null): VersionRecord[] {
+/**
+ * Commits that are rejected one after another must not push out what one could go back to. What is live
+ * is not pushed out either: every good version that comes goes live itself.
+ */
+function trimmed(versions: readonly VersionRecord[]): VersionRecord[] {
   let good = 0;
   let rejected = 0;
-  return versions.filter(({ version, state }) =>
-    (state === "rejected" ? rejected++ : good++) < KEPT || version === active
-  );
+  return versions.filter(({ state }) => (state === "rejected" ? rejected++ : good++) < KEPT);
 }
 
 /**

@@ -97,6 +97,11 @@ export class SourcePoller {
     return checked;
   }
 
+  /** Resolves when no check is under way. */
+  async idle(): Promise<void> {
+    await this.#checking;
+  }
+
   state(): SourceState {
     const error = this.#error ? errorToJson(this.#error) : this.#finding;
     return {

@@ -83,6 +83,14 @@ Deno.test("force on what is live leaves it live when it is found broken now", as
   assert.equal((await seen())["a.yaml"], "one, changed");
 });
 
+Deno.test("a version that is live is not replaced by a broken one of the same name", async () => {
+  const { publish, seen } = setUp();
+  await publish("1", good);
+  const other = await publish("1", bad);
+  assert.deepEqual([other.outcome, other.active], ["rejected", "1"]);
+  assert.deepEqual(await seen(), { "a.yaml": "one", "b.yaml": "two" });
+});
+
 Deno.test("publishing what is live changes nothing", async () => {
   const { publish, store } = setUp();
   await publish("1", good);
@@ -108,6 +116,16 @@ Deno.test("another prefix is other content of the same version", async () => {
   assert.equal((await publish("1", good, { prefix: "team" })).outcome, "activated");
   assert.deepEqual(Object.keys(await seen()), ["team/a.yaml", "team/b.yaml"]);
   assert.equal((await workspaces.position("demo")).prefix, "team");
+});
+
+Deno.test("all files of a version are there before the manifest names it", async () => {
+  const { publish, store } = setUp();
+  let stored = 0;
+  store.once((operation, key) => operation === "create" && key[0] === "workspaces", async () => {
+    stored = (await Array.fromAsync(store.inner.list(["blobs", "demo"]))).length;
+  });
+  await publish("1", good);
+  assert.equal(stored, 3, "two files and their list");
 });
 
 Deno.test("who loses the race looks at what the winner left", async () => {
@@ -204,21 +222,24 @@ Deno.test("a file that the source could not give rejects the version", async () 
   assert.equal((await workspaces.position("demo")).latest, "1");
 });
 
-Deno.test("a publisher writes again what it reuses and is older than half an hour", async () => {
-  const { publish, publisher, store, clock, seen } = setUp();
-  await publish("0", { "flows/a.yaml": "shared" });
-  // Ten others push it out of the manifest, so that nothing names its blob.
-  for (let n = 1; n <= 10; n++) await publish(String(n), { "flows/a.yaml": `${n}` });
-  await clock.advance(REWRITTEN_AFTER + 1);
-  // A collector that listed the blob just before it was taken up deletes it just after.
-  const key = blobKey("demo", await sha256Hex("shared"));
-  const listed = (await store.inner.get(key))!;
-  await publisher().publish("demo", snapshotOf("11", { "flows/a.yaml": "shared" }));
-  assert.equal(await store.inner.delete(key, listed.revision), false);
-  await clock.advance(DELETED_AFTER - REWRITTEN_AFTER);
-  await collectBlobs({ store, clock, log: silentLog });
-  assert.deepEqual(await seen(), { "a.yaml": "shared" });
-});
+for (const who of ["the publisher that wrote it", "another publisher"]) {
+  Deno.test(`${who} writes again what it reuses and is older than half an hour`, async () => {
+    const { workspaces, publish, publisher, store, clock, seen } = setUp();
+    await publish("0", { "flows/a.yaml": "shared" });
+    // Ten others push it out of the manifest, so that nothing names its blob.
+    for (let n = 1; n <= 10; n++) await publish(String(n), { "flows/a.yaml": `${n}` });
+    await clock.advance(REWRITTEN_AFTER + 1);
+    // A collector that listed the blob just before it was taken up deletes it just after.
+    const key = blobKey("demo", await sha256Hex("shared"));
+    const listed = (await store.inner.get(key))!;
+    const again = who === "another publisher" ? publisher() : workspaces;
+    await again.publish("demo", snapshotOf("11", { "flows/a.yaml": "shared" }));
+    assert.equal(await store.inner.delete(key, listed.revision), false);
+    await clock.advance(DELETED_AFTER - REWRITTEN_AFTER);
+    await collectBlobs({ store, clock, log: silentLog });
+    assert.deepEqual(await seen(), { "a.yaml": "shared" });
+  });
+}
 
 Deno.test("young blobs are not written again", async () => {
   const { publish, publisher, store, clock } = setUp();

@@ -42,11 +42,13 @@ Deno.test("a version is named by its start where that is enough", async () => {
 });
 
 Deno.test("a rollback may go forward again to what was taken back", async () => {
-  const { workspaces } = await withVersions("1", "2");
+  const { workspaces, publish } = await withVersions("1", "2");
   await workspaces.rollback("demo");
   const forward = await workspaces.rollback("demo", "2");
   assert.deepEqual([forward.outcome, forward.active], ["activated", "2"]);
   assert.equal((await workspaces.rollback("demo", "2")).outcome, "unchanged");
+  await publish("3", files("3"));
+  assert.equal((await workspaces.rollback("demo")).active, "2", "it is as good as any");
 });
 
 Deno.test("a version that was rejected cannot be gone back to", async () => {

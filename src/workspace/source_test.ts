@@ -1,8 +1,6 @@
 import assert from "node:assert/strict";
 import { sha256Hex } from "../core/digest.ts";
-import { silentLog } from "../core/log.ts";
-import { blobKey, DELETED_AFTER } from "./blobs.ts";
-import { collectBlobs } from "./collector.ts";
+import { blobKey } from "./blobs.ts";
 import { setUp, textsOf } from "./testing.ts";
 
 /** A commit of 50 files, all of which say which commit they belong to. */
@@ -10,39 +8,6 @@ const commit = (n: number) =>
   Object.fromEntries(
     Array.from({ length: 50 }, (_, file) => [`flows/f${file}.yaml`, `commit ${n}, file ${file}`]),
   );
-
-Deno.test("readers see a commit of 50 files whole or not at all, over 1,000 switches", async () => {
-  const { publish, reader, clock, store } = setUp();
-  await publish("0", commit(0));
-  let isOver = false;
-  let seen = 0;
-  const read = async () => {
-    const source = reader();
-    for (let last = ""; !isOver;) {
-      const snapshot = (await source.read(null))!;
-      const texts = Object.values(textsOf(snapshot));
-      const commits = new Set(texts.map((text) => text.split(",")[0]));
-      assert.equal(texts.length, 50);
-      assert.equal(commits.size, 1, `a mixture of ${[...commits].join(" and ")}`);
-      if (last !== snapshot.version) seen++;
-      last = snapshot.version;
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  };
-  const readers = [read(), read(), read()];
-  const collector = { store, clock, log: silentLog };
-  for (let n = 1; n <= 1_000; n++) {
-    await publish(String(n), commit(n));
-    // Blobs of versions that are gone go too, under the readers' hands.
-    if (n % 50 === 0) {
-      await clock.advance(DELETED_AFTER + 1);
-      await collectBlobs(collector);
-    }
-  }
-  isOver = true;
-  await Promise.all(readers);
-  assert.ok(seen > 10, `only ${seen} versions were seen`);
-});
 
 Deno.test("a reader that misses a file starts again from the manifest", async () => {
   const { publish, store, reader } = setUp();

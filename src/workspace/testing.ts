@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { TestClock } from "../core/clock.ts";
+import { sleep, systemClock, TestClock, turn } from "../core/clock.ts";
 import { FlowError } from "../core/errors.ts";
 import { silentLog } from "../core/log.ts";
 import { snapshotFile } from "../flow/snapshot_file.ts";
@@ -8,6 +8,8 @@ import type { Entry, Expiry, Key, Revision, Store } from "../flow/store.ts";
 import type { WorkspaceFinding } from "../flow/workspace.ts";
 import type { FlowSnapshot } from "../reconcile/load_flows.ts";
 import { MemoryStore } from "../store/memory.ts";
+import { DELETED_AFTER } from "./blobs.ts";
+import { collectBlobs } from "./collector.ts";
 import { WorkspaceSource } from "./source.ts";
 import { StoreWorkspaces } from "./workspaces.ts";
 
@@ -53,6 +55,15 @@ export function setUp(store?: Store) {
 
 export function textsOf(snapshot: FlowSnapshot | null): Record<string, string> {
   return Object.fromEntries([...snapshot!.files].map(([path, file]) => [path, file.text()]));
+}
+
+/** Waits for what other threads work on, such as digests; the test's clock stands still. */
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let turns = 0; turns < 10_000; turns++) {
+    if (await holds()) return;
+    await (turns < 1_000 ? turn() : sleep(systemClock, 1));
+  }
+  throw new Error("It did not come to pass");
 }
 
 type Operation = "get" | "put" | "create" | "update" | "delete" | "list";
@@ -110,8 +121,16 @@ export class HookedStore implements Store {
   }
 }
 
-/** What workspaces promise on every kind of store. `open` gives an empty one. */
-export function testWorkspaces(name: string, open: () => Store | Promise<Store>): void {
+/**
+ * What workspaces promise on every kind of store. `open` gives an empty one.
+ *
+ * @param switches How often a version is replaced while others read it, which takes its time on disk.
+ */
+export function testWorkspaces(
+  name: string,
+  open: () => Store | Promise<Store>,
+  { switches }: { switches: number },
+): void {
   const test = (sentence: string, run: (given: ReturnType<typeof setUp>) => Promise<void>) =>
     Deno.test(`${name}: ${sentence}`, async () => {
       await using store = await open();
@@ -157,6 +176,31 @@ export function testWorkspaces(name: string, open: () => Store | Promise<Store>)
     assert.equal(resources!.get("empty")!.bytes().length, 0);
   });
 
+  test("readers see a commit of 50 files whole or not at all, whenever it switches", async (given) => {
+    const { publish, clock, store } = given;
+    const commit = (n: number) =>
+      Object.fromEntries(
+        Array.from({ length: 50 }, (_, at) => [`flows/f${at}.yaml`, `commit ${n}, file ${at}`]),
+      );
+    await publish("0", commit(0));
+    let isOver = false;
+    const readers = Array.from({ length: 3 }, () => readInALoop(given.reader(), () => isOver));
+    for (const reader of readers) reader.catch(() => {}); // heard below
+    try {
+      for (let n = 1; n <= switches; n++) {
+        await publish(String(n), commit(n));
+        // Blobs of versions that are gone go too, under the readers' hands.
+        if (n % 50 !== 0) continue;
+        await clock.advance(DELETED_AFTER + 1);
+        await collectBlobs({ store, clock, log: silentLog });
+      }
+    } finally {
+      isOver = true;
+    }
+    const seen = await Promise.all(readers);
+    assert.ok(Math.min(...seen) > 10, `readers saw ${seen} versions`);
+  });
+
   test("a reader hears of a version", async (given) => {
     const { reader, publish, clock } = given;
     const ended = new AbortController();
@@ -167,9 +211,27 @@ export function testWorkspaces(name: string, open: () => Store | Promise<Store>)
     let heard = false;
     void next.then(() => heard = true);
     // The store may take its time; ours is the test's.
-    for (let turns = 0; !heard && turns < 1_000; turns++) await clock.advance(10);
+    await until(async () => {
+      await clock.advance(10);
+      return heard;
+    });
     assert.equal((await next).done, false);
     ended.abort();
     await nudges.return?.();
   });
+}
+
+/** Reads until `isOver`, each time from nothing; gives how many versions were seen, all of them whole. */
+async function readInALoop(source: WorkspaceSource, isOver: () => boolean): Promise<number> {
+  const versions = new Set<string>();
+  while (!isOver()) {
+    const snapshot = (await source.read(null))!;
+    const texts = Object.values(textsOf(snapshot));
+    const commits = new Set(texts.map((text) => text.split(",")[0]));
+    assert.equal(texts.length, 50);
+    assert.equal(commits.size, 1, `a mixture of ${[...commits].join(" and ")}`);
+    versions.add(snapshot.version);
+    await turn();
+  }
+  return versions.size;
 }

@@ -86,12 +86,10 @@ export class Blobs {
     if (!ids) return;
     // Two writes of one key may end in either order, so the newer one is not always the caller's.
     const newest = Math.max(seq, ...ids.values());
-    for (const [id, at] of ids) {
-      if (at === newest) continue;
-      ids.delete(id);
-      await this.#remove(wire, id);
-    }
+    const old = [...ids].filter(([, at]) => at !== newest);
+    for (const [id] of old) ids.delete(id);
     if (ids.size === 0) this.#known.delete(wire);
+    for (const [id] of old) await this.#remove(wire, id);
   }
 
   /** All blobs in the bucket, apart from those being written here. */

@@ -1,6 +1,6 @@
 import type { JetStreamClient, JetStreamManager, StreamConfig } from "@nats-io/jetstream";
 import type { Clock } from "../../core/clock.ts";
-import type { FlowError } from "../../core/errors.ts";
+import { FlowError } from "../../core/errors.ts";
 import type { FlowEvent } from "../../flow/event.ts";
 import {
   checkQueueName,
@@ -17,6 +17,7 @@ import {
 import { storeClosed } from "../../flow/store.ts";
 import { acquireNats, type NatsLease } from "../../nats/connect.ts";
 import { natsError } from "../../nats/errors.ts";
+import { checkJetStream } from "../../nats/jetstream.ts";
 import type { NatsOptions } from "../../nats/options.ts";
 import { Deliveries } from "./jetstream_deliveries.ts";
 import { encodeEvent } from "./record.ts";
@@ -93,8 +94,9 @@ export class JetStreamQueues implements Queues {
 async function connect({ nats, clock }: JetStreamQueuesOptions): Promise<Client> {
   const lease = await acquireNats(nats, { clock });
   try {
+    await checkJetStream(lease);
     const { jetstream, jetstreamManager } = await import("@nats-io/jetstream");
-    const manager = await jetstreamManager(lease.connection);
+    const manager = await jetstreamManager(lease.connection, { checkAPI: false });
     return { lease, manager, client: jetstream(lease.connection) };
   } catch (cause) {
     await lease[Symbol.asyncDispose]();
@@ -164,7 +166,7 @@ class JetStreamQueue implements Queue {
       const consumer = await client.consumers.get(this.#stream, CONSUMER);
       yield* this.#deliveries.of(consumer, signal, most);
     } catch (cause) {
-      throw natsError(cause, `take from the queue "${this.name}"`);
+      throw takeError(cause, `take from the queue "${this.name}"`);
     }
   }
 
@@ -220,6 +222,14 @@ class JetStreamQueue implements Queue {
       ? eventTooLarge(this.name, bytes, this.#maxBytes)
       : queueFull(this.name, size);
   }
+}
+
+/** A request that nobody keeps any more, such as after a restart of the server, is no defect. */
+function takeError(cause: unknown, what: string): FlowError {
+  if (!(cause instanceof Error && cause.message === "heartbeats missed")) {
+    return natsError(cause, what);
+  }
+  return new FlowError("nats.unavailable", `Cannot ${what}: the server does not answer`, { cause });
 }
 
 function settingsOf({ maxEvents, maxBytes, whenFull }: QueueLimits) {

@@ -1,0 +1,188 @@
+import type { Config } from "../config/load.ts";
+import { FlowError } from "../core/errors.ts";
+import type { Log } from "../core/log.ts";
+import { listedEnv, wholeEnv } from "../flow/env.ts";
+import type { Resources } from "../flow/resource.ts";
+import type { Services } from "../flow/services.ts";
+import type { TaskDefinition } from "../flow/task.ts";
+import { nearest } from "../flow/similar.ts";
+import * as parts from "../parts.ts";
+import { type FlowPart, FlowSources, RANK } from "../reconcile/flow_sources.ts";
+import { FlowLoader, type LoadOptions } from "../reconcile/load_flows.ts";
+import type { Reconciler } from "../reconcile/reconciler.ts";
+import type { FlowStatus } from "../reconcile/status.ts";
+import { snapshotChecker } from "../workspace/check.ts";
+import { collectAgain } from "../workspace/collector.ts";
+import { Discovery } from "../workspace/discovery.ts";
+import { SourcePoller, type SourceState } from "../workspace/poller.ts";
+import { WorkspaceSource } from "../workspace/source.ts";
+import { StoreFlows } from "../workspace/store_flows.ts";
+import { StoreWorkspaces } from "../workspace/workspaces.ts";
+
+export interface FlowFeedOptions {
+  readonly config: Config;
+  readonly definitions: ReadonlyMap<string, TaskDefinition>;
+  /** Without `workspaces`, which is made here. */
+  readonly services: Services;
+  readonly stores: parts.Stores;
+  /** Resources that flows from everywhere may use. */
+  readonly shared: Resources;
+  readonly env: Readonly<Record<string, string>>;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Where a runtime's flows come from: files, workspaces that `sources:` or other flows fill, and keys
+ * that other tools write. Brings them to the reconciler, at the start and whenever they change.
+ */
+export class FlowFeed {
+  readonly workspaces: StoreWorkspaces;
+  readonly #options: FlowFeedOptions;
+  readonly #pollers = new Map<string, SourcePoller>();
+  readonly #discovery: Discovery;
+  #sources: FlowSources | null = null;
+
+  constructor(options: FlowFeedOptions) {
+    this.#options = options;
+    const { stores, services: { clock }, log } = options;
+    const check = snapshotChecker(this.#outside());
+    this.workspaces = new StoreWorkspaces({ store: stores.system, clock, log, check });
+    this.#discovery = new Discovery({
+      store: stores.system,
+      clock,
+      log,
+      signal: options.signal,
+      known: options.config.sources.map(({ name }) => name),
+      found: (name) => this.#sources!.add(this.#workspacePart(name, RANK.published)),
+    });
+  }
+
+  /**
+   * Applies what is there now; a source that cannot be reached keeps what its workspace has.
+   *
+   * @throws {FlowError} `source.*` when no flows could be read at all, or `sources:` names what
+   *   cannot be read by anybody
+   */
+  async load(reconciler: Reconciler): Promise<void> {
+    const { config, services, log, signal } = this.#options;
+    const { clock, random } = services;
+    const sources = this.#sources = new FlowSources({ reconciler, clock, random, log, signal });
+    for (const [index, { name }] of config.sources.entries()) {
+      sources.add(this.#workspacePart(name, RANK.configured + index));
+    }
+    for (const part of await this.#localParts()) sources.add(part);
+    await this.#openSources();
+    await this.#discovery.look();
+    await sources.load();
+  }
+
+  /** Follows changes until the signal fires; resolves when nothing is under way any more. */
+  async watch(): Promise<void> {
+    const { services: { clock, random, cluster }, stores, log, signal } = this.#options;
+    const store = stores.system;
+    await Promise.all([
+      this.#sources!.watch(),
+      this.#discovery.watch(),
+      collectAgain({ store, clock, random, log, cluster, signal }),
+      ...[...this.#pollers.values()].map((poller) => poller.run()),
+    ]);
+  }
+
+  /** Flows that do not run because another source has one of the same name. */
+  shadowed(): FlowStatus[] {
+    return this.#sources?.shadowed() ?? [];
+  }
+
+  states(): SourceState[] {
+    return [...this.#pollers.values()].map((poller) => poller.state());
+  }
+
+  /** @throws {FlowError} `source.unknown` */
+  poller(name: string): SourcePoller {
+    const poller = this.#pollers.get(name);
+    if (poller) return poller;
+    const names = [...this.#pollers.keys()];
+    const near = nearest(name, names);
+    throw new FlowError("source.unknown", `There is no source "${name}" in config.yaml`, {
+      hint: near
+        ? `did you mean "${near}"?`
+        : names.length > 0
+        ? `there is ${names.join(", ")}`
+        : "see sources in config.yaml",
+    });
+  }
+
+  async #openSources(): Promise<void> {
+    const { config, services, log, signal } = this.#options;
+    const { clock, random, cluster } = services;
+    for (const one of config.sources) {
+      const { name, interval, prefix, activate } = one;
+      const source = await services.remotes(one, log.with({ source: name }));
+      const { workspaces } = this;
+      this.#pollers.set(
+        name,
+        new SourcePoller({
+          name,
+          source,
+          workspaces,
+          interval,
+          prefix,
+          activate,
+          clock,
+          random,
+          log,
+          cluster,
+          signal,
+        }),
+      );
+    }
+  }
+
+  async #localParts(): Promise<FlowPart[]> {
+    const { config: { flows, resources }, services: { clock }, stores } = this.#options;
+    const beside = resources.path === undefined ? [] : [parts.fileSource(resources.path, clock)];
+    const found: FlowPart[] = [];
+    if (flows.path !== undefined) {
+      found.push({
+        rank: RANK.files,
+        source: parts.fileSource(flows.path, clock),
+        beside,
+        loader: new FlowLoader("files", {
+          ...this.#outside(),
+          outside: false,
+          env: wholeEnv(this.#variable),
+          resources: this.#options.services.resources,
+        }),
+        watch: flows.watch,
+      });
+    }
+    if (flows.cache?.enabled) {
+      const { prefix, db_name } = flows.cache;
+      const store = await stores.named(db_name);
+      const source = new StoreFlows({ store, prefix, clock });
+      const loader = new FlowLoader("store", this.#outside());
+      found.push({ rank: RANK.keys, source, beside, loader });
+    }
+    return found;
+  }
+
+  /** For flows that came from elsewhere, which see the variables of `flows.env` only. */
+  #outside(): LoadOptions {
+    const { config, definitions, services, shared } = this.#options;
+    const env = listedEnv(this.#variable, config.flows.env);
+    return { definitions, services, env, resources: shared, outside: true };
+  }
+
+  readonly #variable = (name: string): string | undefined => this.#options.env[name];
+
+  #workspacePart(name: string, rank: number): FlowPart {
+    const { stores, services: { clock } } = this.#options;
+    return {
+      rank,
+      source: new WorkspaceSource({ store: stores.system, name, clock }),
+      beside: [],
+      loader: new FlowLoader(`workspace:${name}`, this.#outside()),
+    };
+  }
+}

@@ -1,0 +1,74 @@
+import type { Clock } from "../core/clock.ts";
+import { FlowError } from "../core/errors.ts";
+import type { GitPlace, OpenRemote, Remote, RemoteLimits, Verification } from "../flow/remote.ts";
+import type { Source } from "../flow/source.ts";
+
+/** Opens Git repositories and OCI artifacts; their readers are loaded when they are first asked for. */
+export function remoteOpener(clock: Clock): OpenRemote {
+  return async (remote, log) => {
+    const options = { clock, log, limits: limitsOf(remote.limits) };
+    if (remote.git) return await openGit(remote.git, remote, options);
+    if (remote.oci) {
+      const { ociSource } = await import("./oci/oci_source.ts");
+      const { fileLogins } = await import("./oci/login.ts");
+      const { credentials_path: path, verify } = remote;
+      return ociSource({
+        ...remote.oci,
+        ...options,
+        logins: path === undefined ? undefined : fileLogins(path),
+        verify: verify && { cosign_key: await keyText(verify, "cosign_key") },
+      });
+    }
+    throw new FlowError("source.place_missing", "Cannot tell where to read from");
+  };
+}
+
+type Options = { readonly limits: ReturnType<typeof limitsOf> } & {
+  readonly clock: Clock;
+  readonly log: Parameters<OpenRemote>[1];
+};
+
+async function openGit(
+  { url, path, ...ref }: GitPlace,
+  { credentials_path, verify }: Remote,
+  options: Options,
+): Promise<Source> {
+  const { GitSource } = await import("./git/git.ts");
+  return new GitSource({
+    ...options,
+    url,
+    path,
+    ref,
+    credentials: credentials_path === undefined
+      ? undefined
+      : async () => JSON.parse(await Deno.readTextFile(credentials_path)),
+    verify: verify && {
+      ssh_keys: verify.ssh_keys ??
+        (await keyText(verify, "ssh_keys")).split("\n").filter((line) => /^\s*[^#\s]/.test(line)),
+    },
+  });
+}
+
+/** @throws {FlowError} `source.key_unreadable` */
+async function keyText(verify: Verification, kind: "cosign_key" | "ssh_keys"): Promise<string> {
+  const written = verify[kind];
+  if (typeof written === "string") return written;
+  const path = verify[`${kind}_path`];
+  if (path === undefined) {
+    throw new FlowError("source.key_unreadable", `Cannot verify without ${kind}`, {
+      hint: kind === "cosign_key" ? "artifacts are signed by cosign" : "commits are signed by SSH",
+    });
+  }
+  try {
+    return await Deno.readTextFile(path);
+  } catch (cause) {
+    throw new FlowError("source.key_unreadable", `Cannot read the keys in ${path}`, {
+      hint: `see verify.${kind}_path`,
+      cause,
+    });
+  }
+}
+
+function limitsOf({ max_file_size, max_total_size, max_files }: RemoteLimits) {
+  return { maxFileSize: max_file_size, maxTotalSize: max_total_size, maxFiles: max_files };
+}
