@@ -35,6 +35,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./eval.ts").then(({ evaluate }) => evaluate),
   },
   {
+    name: "push",
+    summary: "Push flows and resources to an OCI registry",
+    load: () => import("./push.ts").then(({ push }) => push),
+  },
+  {
     name: "schema",
     summary: "Print the JSON Schema of flow files or of the configuration",
     load: () => import("./schema.ts").then(({ schema }) => schema),
@@ -48,4 +53,4 @@ export const COMMANDS: readonly CommandEntry[] = [
 ];
 
 /** Commands that the design knows and this version does not have. */
-export const LATER: readonly string[] = ["push", "sync"];
+export const LATER: readonly string[] = ["sync"];

@@ -1,0 +1,120 @@
+import type { Clock } from "../../core/clock.ts";
+import { formatDuration } from "../../core/duration.ts";
+import { FlowError } from "../../core/errors.ts";
+import { reasonOf } from "../http_errors.ts";
+
+/** Silence after which the other side counts as gone, milliseconds: before and between bytes. */
+export const SILENCE = 30_000;
+
+export interface AnswerOptions {
+  readonly clock: Clock;
+  /** Ends the exchange, body included. */
+  readonly abort: AbortController;
+  /** The reader's own signal. */
+  readonly signal?: AbortSignal;
+  /** The server as it may appear in messages. */
+  readonly host: string;
+}
+
+/** What a server said. Either the body is read to its end, or `cancel` is called. */
+export class Answer {
+  readonly #response: Response;
+  readonly #options: AnswerOptions;
+
+  constructor(response: Response, options: AnswerOptions) {
+    this.#response = response;
+    this.#options = options;
+  }
+
+  get status(): number {
+    return this.#response.status;
+  }
+
+  get headers(): Headers {
+    return this.#response.headers;
+  }
+
+  /** The length of the body as announced; `null` when it is not. */
+  get length(): number | null {
+    const header = this.headers.get("content-length");
+    return header !== null && /^\d+$/.test(header) ? Number(header) : null;
+  }
+
+  /** @throws {FlowError} `source.unavailable` when the connection ends or falls silent */
+  async *chunks(): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    const { body } = this.#response;
+    if (!body) return;
+    const reader = body.getReader();
+    let ended = false;
+    try {
+      for (;;) {
+        const { value, done } = await waitFor(reader.read(), this.#options);
+        ended = done;
+        if (done) return;
+        yield value;
+      }
+    } finally {
+      if (!ended) {
+        this.#options.abort.abort();
+        await reader.cancel().catch(() => {});
+      }
+    }
+  }
+
+  /**
+   * The whole body.
+   *
+   * @param what For the message: `the manifest of …`.
+   * @throws {FlowError} `source.too_large`, `source.unavailable`
+   */
+  async bytes(limit: number, what: string): Promise<Uint8Array<ArrayBuffer>> {
+    const parts: Uint8Array<ArrayBuffer>[] = [];
+    let length = 0;
+    for await (const part of this.chunks()) {
+      length += part.length;
+      if (length > limit) {
+        throw new FlowError(
+          "source.too_large",
+          `Cannot read ${what}: it has more than ${limit} bytes`,
+        );
+      }
+      parts.push(part);
+    }
+    const bytes = new Uint8Array(length);
+    let at = 0;
+    for (const part of parts) {
+      bytes.set(part, at);
+      at += part.length;
+    }
+    return bytes;
+  }
+
+  async cancel(): Promise<void> {
+    await this.#response.body?.cancel().catch(() => {});
+  }
+}
+
+/**
+ * Waits for the other side, as long as it is not silent for too long.
+ *
+ * @throws {FlowError} `source.unavailable`; the signal's reason when that has fired
+ */
+export async function waitFor<T>(
+  step: Promise<T>,
+  { clock, abort, signal, host }: AnswerOptions,
+): Promise<T> {
+  let silent = false;
+  const timer = clock.after(SILENCE, () => {
+    silent = true;
+    abort.abort();
+  });
+  try {
+    return await step;
+  } catch (cause) {
+    signal?.throwIfAborted();
+    const reason = silent ? `no answer within ${formatDuration(SILENCE)}` : reasonOf(cause);
+    throw new FlowError("source.unavailable", `Cannot use ${host} now: ${reason}`, { cause });
+  } finally {
+    timer.clear();
+  }
+}
