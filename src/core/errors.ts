@@ -85,6 +85,7 @@ const REMEDIES: Record<string, Remedy> = {
   "delivery.settled_twice": "bug",
   "throttle.limited": "event",
   "runtime.*": "config",
+  "control.*": "config",
 };
 
 /** An error with a code that tests and users can rely on. See `REMEDIES` for what each code means. */

@@ -75,7 +75,7 @@ export class FlowRun {
       const intake = new Intake(this.#pipeline, node, this.#stop.signal, (cause, meta) => {
         this.#lastError = toFlowError(cause);
         failures.add(this.#lastError, meta);
-      });
+      }, (trouble) => this.#inTrouble(node, trouble));
       this.#intakes.set(node, intake);
     }
   }
@@ -168,9 +168,11 @@ export class FlowRun {
     const { services, log } = this.options;
     const policy = node.task.retry ?? this.options.retry;
     for (let attempt = 1; !signal.aborted; attempt++) {
+      const before = this.#troubled.get(node);
       const well = services.clock.after(WELL_AFTER, () => {
         attempt = 1;
-        this.#recovered(node);
+        // What the source itself has said since is not for us to take back.
+        if (this.#troubled.get(node) === before) this.#recovered(node);
       });
       try {
         await source.run(intake);
@@ -194,6 +196,23 @@ export class FlowRun {
         well.clear();
       }
     }
+  }
+
+  /** A source that goes on by itself says how it is. */
+  #inTrouble(node: Node, cause: FlowError | null): void {
+    if (cause === null) return this.#recovered(node);
+    const error = cause.at(node.task.locate([]));
+    const { code, message } = error;
+    if (this.#troubled.get(node)?.message !== message) {
+      this.options.log.error("A source is in trouble and goes on trying", {
+        flow: this.flow.identity,
+        task: node.task.name,
+        code,
+        error: message,
+      });
+    }
+    this.#troubled.set(node, error);
+    if (this.#state !== "stopped") this.#setState("degraded");
   }
 
   #recovered(node: Node): void {

@@ -51,6 +51,11 @@ export function isSource(node: Node): boolean {
   return node.task.definition.mode === "source";
 }
 
+/** Whether a failure can start here: sources fail no events unless they say so. */
+function canFail({ task: { definition } }: Node): boolean {
+  return definition.mode !== "source" || definition.fails === true;
+}
+
 export function isRequestSource(node: Node): boolean {
   const { definition } = node.task;
   return definition.mode === "source" && definition.request === true;
@@ -116,7 +121,7 @@ function link(
     node.fed = true;
     if (task.when !== "error") parent.children.push(node);
     if (task.when === "success") continue;
-    if (!isSource(parent)) parent.handlers.push(node);
+    if (canFail(parent)) parent.handlers.push(node);
     else if (task.when === "error") findings.push(handlesSource(node, parent));
   }
 }
@@ -201,7 +206,7 @@ function linkCatchAlls(nodes: readonly Node[], findings: FlowError[]): void {
   for (const node of nodes) {
     if (node.task.when !== "error" || node.task.dependsOn !== undefined) continue;
     for (const earlier of nodes.slice(0, node.index)) {
-      if (isSource(earlier) || earlier.handlers.length > 0) continue;
+      if (!canFail(earlier) || earlier.handlers.length > 0) continue;
       earlier.handlers.push(node);
       node.fed = true;
     }

@@ -147,11 +147,15 @@ export class Pipeline {
     attempts: number,
     copy: Copy,
   ): void | Promise<void> {
-    const port: Port = {
+    return this.enter(this.failing(node, cause, attempts), event, copy);
+  }
+
+  /** The way of an event that fails in this node. */
+  failing(node: Node, cause: unknown, attempts = 1): Port {
+    return {
       emit: (failed) => this.fail(node, failed, cause, attempts),
       targets: this.#handlers[node.index]!.targets,
     };
-    return this.enter(port, event, copy);
   }
 
   /** Takes the copies of an expired delivery out of queues, retries and buffers. */

@@ -1,4 +1,5 @@
-import { textOfResource } from "../flow/resource.ts";
+import { type Resources, textOfResource } from "../flow/resource.ts";
+import { withoutLogin } from "../nats/options.ts";
 import { FlowError, FlowErrors, InternalError, textOf, toFlowError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Flow, TaskEntry } from "../flow/flow.ts";
@@ -134,13 +135,18 @@ async function make(
   }
 }
 
+/** Flows from outside have their own resources, and not the logins of the runtime. */
+function lentOutside(lent: Services, resources: Resources): Services {
+  return { ...lent, resources, nats: lent.nats && withoutLogin(lent.nats) };
+}
+
 function contextOf(
   flow: Flow,
   task: TaskEntry,
   { services: lent, log, credentials, tenure }: TaskEnvironment & { readonly tenure?: Tenure },
   closers: (() => void | Promise<void>)[],
 ): TaskContext<unknown> {
-  const services = flow.outside ? { ...lent, resources: flow.outside.resources } : lent;
+  const services = flow.outside ? lentOutside(lent, flow.outside.resources) : lent;
   return {
     config: task.config,
     name: task.name,

@@ -93,3 +93,27 @@ Deno.test("tasks are closed when their flow cannot be put together", async () =>
   await assert.rejects(prepared(tasks, log), { message: "no log" });
   assert.equal(closed, 1);
 });
+
+Deno.test("flows from outside get the runtime's server without its login", async () => {
+  const seen: unknown[] = [];
+  const tasks = [
+    new HandSource().task(),
+    task("looks", ({ services }) => {
+      seen.push(services.nats);
+      return idle;
+    }),
+  ];
+  const nats = { url: "nats://me:secret@a:4222", credentials_path: "/run/nats.creds" };
+  const resources = { read: () => Promise.reject(new Error("none")) };
+  const options = {
+    services: testServices({ clock: new TestClock(), nats }),
+    log: silentLog,
+    credentials: (path: string) => path,
+    retry: DEFAULT_RETRY,
+  };
+  for (const outside of [undefined, { resources }]) {
+    const run = await FlowRun.prepare({ ...flowOf(tasks), outside }, options);
+    await run.discard();
+  }
+  assert.deepEqual(seen, [nats, { url: "nats://a:4222" }]);
+});

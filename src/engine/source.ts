@@ -20,10 +20,13 @@ type Settled = (outcome: Outcome) => void;
 /** Heard of when a delivery failed, once each. */
 export type OnFailure = (cause: unknown, meta: Meta) => void;
 
+/** Heard of when a source says that it is in trouble, and with `null` when it is well again. */
+export type OnTrouble = (cause: FlowError | null) => void;
+
 /** A source's window and its open deliveries. */
 export class Intake implements SourceOutput, Origin {
-  readonly #window: number;
-  readonly #windowBytes: number;
+  readonly window: number;
+  readonly windowBytes: number;
   readonly #timeout: number | undefined;
   readonly #replyPlan: ReplyPlan;
   readonly #ordered: boolean;
@@ -47,12 +50,13 @@ export class Intake implements SourceOutput, Origin {
     readonly node: Node,
     readonly signal: AbortSignal,
     readonly onFailure: OnFailure,
+    readonly onTrouble: OnTrouble = () => {},
   ) {
     const { task } = node;
     const definition = task.definition;
     if (definition.mode !== "source") throw new TypeError("not a source");
-    this.#window = task.maxInFlight ?? definition.window ?? DEFAULT_WINDOW;
-    this.#windowBytes = task.maxInFlightBytes ?? DEFAULT_WINDOW_BYTES;
+    this.window = task.maxInFlight ?? definition.window ?? DEFAULT_WINDOW;
+    this.windowBytes = task.maxInFlightBytes ?? DEFAULT_WINDOW_BYTES;
     this.#timeout = ackTimeoutOf(node);
     this.#ordered = definition.ordered === true;
     this.#out = pipeline.out(node);
@@ -65,12 +69,22 @@ export class Intake implements SourceOutput, Origin {
     return this.#open;
   }
 
-  get window(): number {
-    return this.#window;
-  }
-
   emit(event: FlowEvent, settled: Settled, options?: EmitOptions): void | Promise<void> {
     return this.#emit(event, settled, options?.bytes ?? bytesOf(event), null);
+  }
+
+  fail(
+    event: FlowEvent,
+    cause: unknown,
+    settled: Settled,
+    options?: EmitOptions,
+  ): void | Promise<void> {
+    const way = this.pipeline.failing(this.node, cause);
+    return this.#emit(event, settled, options?.bytes ?? bytesOf(event), null, way);
+  }
+
+  trouble(cause: FlowError | null): void {
+    this.onTrouble(cause);
   }
 
   async deliver(event: FlowEvent, options?: EmitOptions): Promise<Outcome> {
@@ -143,6 +157,7 @@ export class Intake implements SourceOutput, Origin {
     settled: Settled,
     bytes: number,
     reply: ReplyCollector | null,
+    out = this.#out,
   ): void | Promise<void> {
     if (this.#closed) return tell(this, settled, { ok: false, cause: stopped() });
     const { tenure } = this.pipeline.options;
@@ -155,7 +170,7 @@ export class Intake implements SourceOutput, Origin {
     this.#count.events++;
     this.#open++;
     this.#bytes += bytes;
-    const taken = this.pipeline.enter(this.#out, event, delivery);
+    const taken = this.pipeline.enter(out, event, delivery);
     delivery.settle();
     // What never waits needs neither list nor clock.
     if (delivery.open > 0) this.#link(delivery);
@@ -177,8 +192,8 @@ export class Intake implements SourceOutput, Origin {
   /** One event larger than the whole window may pass alone. */
   #isFull(bytes: number): boolean {
     if (this.#open === 0) return false;
-    return this.#open >= this.#window || this.#bytes >= this.#windowBytes ||
-      this.#bytes + bytes > this.#windowBytes;
+    return this.#open >= this.window || this.#bytes >= this.windowBytes ||
+      this.#bytes + bytes > this.windowBytes;
   }
 
   /** A full window of which all waits in buffers would wait for ever. */

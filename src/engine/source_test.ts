@@ -10,7 +10,7 @@ import { buildGraph } from "./graph.ts";
 import { Pipeline } from "./pipeline.ts";
 import { DEFAULT_RETRY } from "./retry.ts";
 import { Intake } from "./source.ts";
-import { flowOf, HandSource, startFlow, waits } from "./testing.ts";
+import { flowOf, HandSource, startFlow, sync, waits } from "./testing.ts";
 
 Deno.test("a delivery that has ended knows no others, so that each can be forgotten", () => {
   const graph = buildGraph(flowOf([new HandSource().task("in", { ackTimeout: 100 })]));
@@ -101,5 +101,69 @@ Deno.test("nobody can ask for more than an hour by Retry-After", async () => {
   void source.output.deliver(testEvent(1));
   await clock.advance(3_600_000);
   assert.deepEqual(at, [0, 3_600_000]);
+  await run.stop(0);
+});
+
+Deno.test("an event that its source fails goes to the error branch", async () => {
+  const source = new HandSource({ fails: true });
+  const seen: unknown[] = [];
+  const { run } = await startFlow([
+    source.task("in"),
+    sync("never", () => void seen.push("never")),
+    sync("handler", ({ data, error }) => void seen.push([data, error?.task, error?.code]), {
+      when: "error",
+    }),
+  ]);
+  const ends: boolean[] = [];
+  await source.output.fail(testEvent("x"), unreadable(), ({ ok }) => void ends.push(ok));
+  assert.deepEqual([seen, ends], [[["x", "in", "event.not_json"]], [true]]);
+  await run.stop(0);
+});
+
+Deno.test("an event that its source fails has failed where there is no error branch", async () => {
+  const source = new HandSource({ fails: true });
+  let seen = 0;
+  const { run } = await startFlow([source.task("in"), sync("never", () => void seen++)]);
+  const cause = unreadable();
+  const ends: unknown[] = [];
+  await source.output.fail(testEvent("x"), cause, (outcome) => {
+    ends.push(outcome.ok ? null : (outcome.cause as FlowError).code);
+  });
+  assert.deepEqual([seen, ends], [0, ["event.not_json"]]);
+  await run.stop(0);
+});
+
+function unreadable(): FlowError {
+  return new FlowError("event.not_json", "Cannot read it");
+}
+
+Deno.test("a source that fails no events takes no error branch", () => {
+  const flow = flowOf([
+    new HandSource().task("in"),
+    sync("handler", () => {}, { when: "error", dependsOn: ["in"] }),
+  ]);
+  assert.throws(() => buildGraph(flow), /a source fails no events/);
+});
+
+Deno.test("a source says that it is in trouble while it goes on, and when it is well", async () => {
+  const source = new HandSource();
+  const { run, clock } = await startFlow([source.task("in"), sync("end", () => {})]);
+  source.output.trouble(new FlowError("nats.unavailable", "Cannot receive"));
+  assert.equal(run.health().state, "degraded");
+  assert.equal(run.health().error?.message, "Cannot receive");
+  await clock.advance(60_000);
+  assert.equal(run.health().state, "degraded");
+  source.output.trouble(null);
+  assert.equal(run.health().state, "running");
+  await run.stop(0);
+});
+
+Deno.test("a source knows its window", async () => {
+  const source = new HandSource({ window: 3 });
+  const { run } = await startFlow([
+    source.task("in", { maxInFlightBytes: 100 }),
+    sync("end", () => {}),
+  ]);
+  assert.deepEqual([source.output.window, source.output.windowBytes], [3, 100]);
   await run.stop(0);
 });

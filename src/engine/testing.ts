@@ -53,7 +53,10 @@ export const collects = (
 /** A source that the test drives: `output` is there once the flow was started. */
 export class HandSource {
   output!: SourceOutput;
-  constructor(readonly traits: { window?: number; ordered?: boolean; request?: boolean } = {}) {}
+  constructor(
+    readonly traits: { window?: number; ordered?: boolean; request?: boolean; fails?: boolean } =
+      {},
+  ) {}
 
   task(name = "in", options?: Options): TaskEntry {
     return entry(name, {

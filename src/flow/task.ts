@@ -1,6 +1,6 @@
 import type * as v from "valibot";
 import type { Clock } from "../core/clock.ts";
-import type { Position } from "../core/errors.ts";
+import type { FlowError, Position } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
 import type { Data, FlowEvent, Json } from "./event.ts";
@@ -120,6 +120,22 @@ export interface SourceOutput {
    * @throws {FlowError} `http.window_full` at once when there is no room, `http.stopping`.
    */
   request(event: FlowEvent, options?: EmitOptions): Promise<Reply>;
+  /**
+   * Opens a delivery for an event that the source could not make what it should be: it goes to the
+   * error branch, without one the delivery fails with `cause`. For definitions that say `fails`.
+   */
+  fail(
+    event: FlowEvent,
+    cause: unknown,
+    settled: (outcome: Outcome) => void,
+    options?: EmitOptions,
+  ): void | Promise<void>;
+  /** Shows the flow as degraded while the source goes on trying by itself; `null`: it is well. */
+  trouble(cause: FlowError | null): void;
+  /** Deliveries that may be open at once. */
+  readonly window: number;
+  /** Bytes of deliveries that may be open at once. */
+  readonly windowBytes: number;
   /** Fires when intake shall stop: stop emitting and return from `run`. */
   readonly signal: AbortSignal;
 }
@@ -237,6 +253,8 @@ export interface SourceDefinition<S extends TaskSchema> extends DefinitionBase<S
   readonly ordered?: boolean;
   /** Whether someone waits for an answer; `ack_timeout` is 30 s then. */
   readonly request?: boolean;
+  /** Whether it may fail events, by `SourceOutput.fail`, and so can have an error branch. */
+  readonly fails?: boolean;
   create(context: TaskContext<v.InferOutput<S>>): SourceRun | Promise<SourceRun>;
 }
 

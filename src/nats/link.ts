@@ -55,6 +55,7 @@ export class Link {
   readonly #watching: Promise<void>;
   #server: ServerFacts;
   #trouble: string | null = null;
+  #lastError = "";
   #users = 0;
   #closing: Promise<void> | undefined;
 
@@ -171,7 +172,10 @@ export class Link {
       log.error("NATS refuses the credentials; trying again", { server, trouble });
       return this.#change(trouble);
     }
-    log.warning("NATS reports an error", { server, error: textOf(error) });
+    // Such as something forbidden, which may be tried again and again.
+    const text = textOf(error);
+    if (this.#lastError !== text) log.warning("NATS reports an error", { server, error: text });
+    this.#lastError = text;
   }
 
   #change(trouble: string | null): void {

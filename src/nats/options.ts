@@ -20,6 +20,14 @@ export interface NatsTls {
   readonly key_path?: string;
 }
 
+/** The same server for somebody who has to bring a login of his own. */
+export function withoutLogin({ url, tls }: NatsOptions): NatsOptions {
+  return {
+    url: url.split(",").map((one) => one.replace(/^(\s*[a-z][\w+.-]*:\/\/)?.*@/is, "$1")).join(","),
+    ...(tls && { tls: { ca_path: tls.ca_path } }),
+  };
+}
+
 export const DEFAULT_NATS_URL = "localhost:4222";
 
 const Path = v.pipe(v.string(), v.nonEmpty());

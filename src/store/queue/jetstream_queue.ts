@@ -154,7 +154,6 @@ class JetStreamQueue implements Queue {
     if (this.#closed) return;
     try {
       const { manager, client } = this.client;
-      if (!await this.#config()) await this.#make(DEFAULT_LIMITS);
       await manager.consumers.add(this.#stream, {
         durable_name: CONSUMER,
         ack_policy: "explicit",

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { Data, FlowEvent } from "../../flow/event.ts";
 import { type Claim, DEFAULT_LIMITS, MOST_CLAIMED, type Queue } from "../../flow/queue.ts";
 import type { QueueLimits, Queues } from "../../flow/queue.ts";
+import type { Store } from "../../flow/store.ts";
 import { testEvent } from "../../flow/testing.ts";
 
 /** Where a driver is tested. */
@@ -41,6 +42,14 @@ const dataOf = (claims: readonly Claim[]) => claims.map(({ event }) => event.dat
 /** Pushes events with these data, one after another. */
 async function push(queue: Queue, ...data: readonly Data[]): Promise<void> {
   for (const one of data) await queue.push(testEvent(one));
+}
+
+/** From 0. */
+export const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+/** All keys of a store, with `/` between their parts. */
+export async function keysOf(store: Store): Promise<string[]> {
+  return (await Array.fromAsync(store.list([]))).map(({ key }) => key.join("/"));
 }
 
 /** Takes so many claims, and stops taking. */
@@ -107,10 +116,9 @@ function testOrder(test: Test): void {
   });
 
   test("the oldest comes first, also of many that are pushed at once", async ({ queue }) => {
-    const numbers = Array.from({ length: 2_500 }, (_, i) => i);
-    await Promise.all(numbers.map((i) => queue.push(testEvent(i))));
+    await Promise.all(numbers(2_500).map((i) => queue.push(testEvent(i))));
     await using taker = new Taker(queue);
-    for (const i of numbers) {
+    for (const i of numbers(2_500)) {
       const [claim] = await taker.next(1);
       assert.equal(claim!.event.data, i);
       await claim!.ack();
@@ -203,9 +211,18 @@ function testSettling(test: Test): void {
     assert.deepEqual(dataOf(await taker.next(1)), ["a"]);
   });
 
+  test("what a taker fetched and did not take is there for others when it ends", async (given) => {
+    const { queue } = given;
+    await push(queue, "a", "b", "c");
+    {
+      await using taker = new Taker(queue, 10);
+      await taker.next(1);
+    }
+    assert.deepEqual(dataOf(await take(queue, 2)).sort(), ["b", "c"]);
+  });
+
   test("no more are taken while too many wait to be done", async ({ queue, world }) => {
-    const all = Array.from({ length: MOST_CLAIMED + 1 }, (_, i) => i);
-    await Promise.all(all.map((i) => queue.push(testEvent(i))));
+    await Promise.all(numbers(MOST_CLAIMED + 1).map((i) => queue.push(testEvent(i))));
     await using taker = new Taker(queue);
     const claims = await taker.next(MOST_CLAIMED);
     await claims[0]!.nak(600_000);
@@ -228,14 +245,13 @@ function testRestarts(test: Test): void {
   });
 
   test("a long queue is whole and in order after a restart", async ({ queue, world }) => {
-    const numbers = Array.from({ length: 2_500 }, (_, i) => i);
-    await Promise.all(numbers.map((i) => queue.push(testEvent(i))));
+    await Promise.all(numbers(2_500).map((i) => queue.push(testEvent(i))));
     const before = await queue.size();
     const again = await (await world.restarted()).open("orders");
     assert.deepEqual(await again.size(), before);
     await push(again, "last");
     await using taker = new Taker(again);
-    for (const data of [...numbers, "last"]) {
+    for (const data of [...numbers(2_500), "last"]) {
       const [claim] = await taker.next(1);
       assert.equal(claim!.event.data, data);
       await claim!.ack();
@@ -267,7 +283,7 @@ function testLimits(test: Test): void {
 
   test("many pushes at once do not get past the limits", async ({ queue, world }) => {
     await world.queues.open("orders", limits({ maxEvents: 10 }));
-    const pushes = Array.from({ length: 30 }, (_, i) => queue.push(testEvent(i)));
+    const pushes = numbers(30).map((i) => queue.push(testEvent(i)));
     const results = await Promise.allSettled(pushes);
     assert.equal(results.filter(({ status }) => status === "fulfilled").length, 10);
     assert.equal((await queue.size()).events, 10);

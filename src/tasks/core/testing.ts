@@ -121,6 +121,10 @@ export async function startGenerate(
       throw new Error("generate waits for each delivery");
     },
     request: () => Promise.reject(new Error("generate is no request source")),
+    window: 1,
+    windowBytes: 1,
+    fail: () => {},
+    trouble: () => {},
     async deliver(event: FlowEvent) {
       events.push(event);
       return await given.end?.(event) ?? DONE;

@@ -27,7 +27,16 @@ async function withEndpoint(
   }));
   const intake = new AbortController();
   const never = () => assert.fail("an endpoint only requests");
-  const running = source.run({ signal: intake.signal, emit: never, deliver: never, request });
+  const running = source.run({
+    signal: intake.signal,
+    emit: never,
+    deliver: never,
+    request,
+    fail: never,
+    trouble: () => {},
+    window: 1,
+    windowBytes: 1,
+  });
   const server = Deno.serve(
     { port: 0, hostname: "127.0.0.1", onListen() {} },
     (incoming) => {

@@ -39,6 +39,10 @@ export async function startEndpoint(
   const source = await httpEndpoint.create(context);
   const intake = new AbortController();
   const output: SourceOutput = {
+    window: 1,
+    windowBytes: 1,
+    fail: () => {},
+    trouble: () => {},
     signal: intake.signal,
     emit: () => assert.fail("an endpoint only requests"),
     deliver: () => assert.fail("an endpoint only requests"),

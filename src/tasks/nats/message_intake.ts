@@ -1,0 +1,171 @@
+import type { Msg } from "@nats-io/nats-core";
+import { type Clock, sleep } from "../../core/clock.ts";
+import { type FlowError, isTransient, toFlowError } from "../../core/errors.ts";
+import type { Log } from "../../core/log.ts";
+import { type FlowEvent, isBytes, type JsonObject, newEvent } from "../../flow/event.ts";
+import type { Outcome, SourceOutput } from "../../flow/task.ts";
+import { tooOften } from "./dead_letters.ts";
+import { ID_HEADER, messageMeta, readHeaders } from "./headers.ts";
+import { decodePayload, ownBytes, type PayloadMode } from "./payload.ts";
+import { factsOf, type Taken, type TakenMessages } from "./taken.ts";
+
+export interface IntakeOptions {
+  readonly taken: TakenMessages;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly payload: PayloadMode;
+  /** Milliseconds between two events. */
+  readonly throttle: number;
+  /** Deliveries of one message; `undefined` without end. */
+  readonly maxDeliver: number | undefined;
+  /** Whether what failed for good is given up at once. */
+  readonly termPermanent: boolean;
+  /** Milliseconds until a message that failed comes again, after its n-th delivery. */
+  readonly delay: (deliveries: number) => number;
+  /** Keeps a message that is given up somewhere; `null` where it is only logged. */
+  readonly deadLetter: ((taken: Taken, cause: FlowError) => Promise<void>) | null;
+  /** More may be asked for. */
+  readonly onRoom: () => void;
+}
+
+/** Brings messages into the flow, as far as its window goes, and answers each by what became of it. */
+export class MessageIntake {
+  /** Taken and not emitted yet, oldest first. */
+  #queue: Taken[] = [];
+  #output: SourceOutput | null = null;
+  /** Whether the window, or `throttle`, lets nothing in for now. */
+  #paused = false;
+  /** Messages on their way to the dead letters. */
+  readonly #givingUp = new Set<Promise<void>>();
+
+  constructor(readonly options: IntakeOptions) {}
+
+  /** From now on messages go here. */
+  start(output: SourceOutput): void {
+    this.#output = output;
+    this.#pump();
+  }
+
+  take(message: Msg): void {
+    const info = factsOf(message.reply);
+    if (!info) return;
+    const taken = this.options.taken.add(message, info);
+    if (!taken) return;
+    if (this.#isOver) return this.options.taken.nak(taken, 0);
+    this.#queue.push(taken);
+    this.#pump();
+  }
+
+  /** Nothing is emitted any more; what waits goes back at once. */
+  stop(): void {
+    this.#output = null;
+    for (const taken of this.#queue.splice(0)) this.options.taken.nak(taken, 0);
+  }
+
+  get #isOver(): boolean {
+    return this.#output === null || this.#output.signal.aborted;
+  }
+
+  /** Resolves when nothing is on its way to the dead letters. */
+  async settled(): Promise<void> {
+    while (this.#givingUp.size > 0) await Promise.all(this.#givingUp);
+  }
+
+  #pump(): void {
+    while (!this.#paused && !this.#isOver) {
+      const taken = this.#queue.shift();
+      if (!taken) return;
+      const pause = this.#emit(taken, this.#output!);
+      const { throttle } = this.options;
+      if (pause || throttle > 0) this.#pause(pause, throttle);
+    }
+  }
+
+  async #pause(pause: void | Promise<void>, throttle: number): Promise<void> {
+    this.#paused = true;
+    const { clock } = this.options;
+    await Promise.all([pause, throttle > 0 && sleep(clock, throttle, this.#output?.signal)]);
+    this.#paused = false;
+    this.#pump();
+  }
+
+  #emit(taken: Taken, output: SourceOutput): void | Promise<void> {
+    const { maxDeliver, payload, clock } = this.options;
+    const { message, info, bytes } = taken;
+    // A message that ends the process never fails: it just comes again.
+    if (maxDeliver !== undefined && info.deliveries > maxDeliver) {
+      return this.#giveUp(taken, tooOften(info.deliveries, maxDeliver));
+    }
+    const settled = (outcome: Outcome) => this.#settled(taken, outcome);
+    let event: FlowEvent;
+    try {
+      event = eventOf(taken, decodePayload(payload, message.data, message.subject), clock.now());
+    } catch (cause) {
+      event = eventOf(taken, ownBytes(message.data), clock.now());
+      return output.fail(event, cause, settled, { bytes });
+    }
+    return output.emit(event, settled, isBytes(event.data) ? undefined : { bytes });
+  }
+
+  #settled(taken: Taken, outcome: Outcome): void {
+    const { options } = this;
+    if (outcome.ok) options.taken.ack(taken);
+    else this.#failed(taken, toFlowError(outcome.cause));
+    options.onRoom();
+  }
+
+  #failed(taken: Taken, cause: FlowError): void {
+    const { options } = this;
+    const { deliveries } = taken.info;
+    // It was not tried to its end, so another replica shall not wait for it.
+    if (cause.code === "delivery.stopped") return options.taken.nak(taken, 0);
+    const isLast = options.maxDeliver !== undefined && deliveries >= options.maxDeliver;
+    if (isLast || (options.termPermanent && isHopeless(cause))) return this.#giveUp(taken, cause);
+    options.taken.nak(taken, Math.max(options.delay(deliveries), cause.retryAfter ?? 0));
+  }
+
+  #giveUp(taken: Taken, cause: FlowError): void {
+    const done = this.#toDeadLetters(taken, cause);
+    this.#givingUp.add(done);
+    void done.finally(() => this.#givingUp.delete(done));
+  }
+
+  async #toDeadLetters(taken: Taken, cause: FlowError): Promise<void> {
+    const { taken: messages, deadLetter, log, delay, onRoom } = this.options;
+    const { subject } = taken.message;
+    const { stream, sequence, deliveries } = taken.info;
+    const facts = { subject, stream, sequence, deliveries, code: cause.code, error: cause.message };
+    try {
+      await deadLetter?.(taken, cause);
+      if (deadLetter) log.warning("A message went to the dead letters", facts);
+      else log.error("A message is given up; no dead_letter_subject is set", facts);
+      messages.term(taken, cause.code);
+    } catch (failure) {
+      log.error("A message was not stored as a dead letter and comes again", {
+        ...facts,
+        failure: toFlowError(failure).message,
+      });
+      messages.nak(taken, delay(deliveries));
+    }
+    onRoom();
+  }
+}
+
+/** Whether the event itself is at fault; what is late or badly set up can be mended without it. */
+function isHopeless(cause: FlowError): boolean {
+  return !isTransient(cause) && cause.remedy === "event" && cause.code !== "delivery.timeout";
+}
+
+function eventOf({ message, info }: Taken, data: FlowEvent["data"], now: number): FlowEvent {
+  const headers = readHeaders(message.headers);
+  const id = headers?.[ID_HEADER];
+  const nats: Record<string, JsonObject | number | string> = {
+    subject: message.subject,
+    stream: info.stream,
+    sequence: info.sequence,
+    deliveries: info.deliveries,
+  };
+  if (id !== undefined) nats.id = id;
+  if (headers) nats.headers = headers;
+  return newEvent({ data, subject: message.subject, id, meta: messageMeta(nats, headers) }, now);
+}
