@@ -1,6 +1,6 @@
 /** Where a snapshot can be fetched from, as `sources:` and the sync tasks name it. */
 import type { Log } from "../core/log.ts";
-import type { Source } from "./source.ts";
+import type { Snapshot, SnapshotFile, Source } from "./source.ts";
 
 export interface GitPlace {
   /** https or http, without credentials. */
@@ -48,5 +48,23 @@ export interface Remote {
   readonly limits: RemoteLimits;
 }
 
+export interface RemoteFile extends SnapshotFile {
+  /** oci: of the layer it came with. */
+  readonly digest?: string;
+}
+
+export interface RemoteSnapshot extends Snapshot {
+  readonly files: ReadonlyMap<string, RemoteFile>;
+  /** git: the commit's full id. */
+  readonly commit?: string;
+  /** oci: of the manifest whose layers these are. */
+  readonly digest?: string;
+}
+
+/** Keeps what it has read, so that the next `read` fetches only what is new. */
+export interface RemoteSource extends Source {
+  read(previous: string | null, signal?: AbortSignal): Promise<RemoteSnapshot | null>;
+}
+
 /** @throws {FlowError} `source.*` for what is wrong in `remote`; nothing is asked of the server yet. */
-export type OpenRemote = (remote: Remote, log: Log) => Promise<Source>;
+export type OpenRemote = (remote: Remote, log: Log) => Promise<RemoteSource>;

@@ -29,7 +29,7 @@ function withHeader(kind: number, body: Uint8Array): Uint8Array {
 /** @throws {FlowError} `store.record_invalid` for what `encodeValue` did not make */
 export function decodeValue({ key, value }: Entry): Data {
   try {
-    if (value[0] === VERSION && value[1] === RAW) return value.slice(2);
+    if (value[0] === VERSION && value[1] === RAW) return new Uint8Array(value.subarray(2)); // a copy: what came may be a view of a buffer in use
     if (value[0] === VERSION && value[1] === JSON_TEXT) {
       return JSON.parse(new TextDecoder().decode(value.subarray(2))) as Json;
     }
