@@ -14,6 +14,9 @@ const API_CODES: Record<number, readonly [code: string, hint?: string]> = {
   10023: ["nats.limit_reached"],
   10028: ["nats.limit_reached"],
   10047: ["nats.limit_reached"],
+  // Settings of a stream or consumer that the server does not take; it sends them with status 500.
+  10012: ["nats.refused"],
+  10052: ["nats.refused"],
   10077: ["nats.limit_reached", "the stream is full: raise its limits, or let it discard old ones"],
 };
 
@@ -80,6 +83,9 @@ function kindOf(cause: unknown): readonly [code: string, hint?: string] {
     case "AuthorizationError":
     case "UserAuthenticationExpiredError":
       return ["nats.auth_failed"];
+    case "JetStreamError":
+      // The client's own: it missed the heartbeats of a consumer.
+      return ["nats.unavailable"];
     case "JetStreamNotEnabled":
       // The client says so whenever nobody answers, as while a stream has no leader.
       return cause.cause instanceof Error && cause.cause.name !== "JetStreamApiError"

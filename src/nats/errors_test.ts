@@ -97,3 +97,14 @@ Deno.test("only a missing answer leaves open what happened", () => {
     assert.equal(isAmbiguous(natsError(cause, "do it")), false, cause.name);
   }
 });
+
+Deno.test("settings that the server refuses with status 500 are not tried again; missed heartbeats are", () => {
+  const refused = Object.assign(new Error("replicas > 1 not supported"), {
+    name: "JetStreamApiError",
+    code: 10052,
+    status: 500,
+  });
+  assert.equal(natsError(refused, "make a stream").code, "nats.refused");
+  const missed = Object.assign(new Error("heartbeats missed"), { name: "JetStreamError" });
+  assert.equal(natsError(missed, "read").code, "nats.unavailable");
+});

@@ -4,6 +4,7 @@ import { nkeys } from "@nats-io/nats-core";
 import { settle } from "../../../src/core/clock.ts";
 import { FlowError, formatError } from "../../../src/core/errors.ts";
 import { acquireNats } from "../../../src/nats/connect.ts";
+import { natsError } from "../../../src/nats/errors.ts";
 import type { NatsOptions } from "../../../src/nats/options.ts";
 import { checkJetStream } from "../../../src/nats/jetstream.ts";
 import { logged } from "./logged.ts";
@@ -309,7 +310,8 @@ Deno.test("nats: the loss and the return of a connection are logged once", async
 });
 
 Deno.test("nats: what is forbidden is logged once, and does not break the connection", async () => {
-  const config = 'authorization { user: a, password: a, permissions: { publish: { deny: "x" } } }';
+  const permissions = 'permissions: { publish: { deny: "x" } }';
+  const config = `authorization { users: [{ user: a, password: a, ${permissions} }] }`;
   await using server = await startNats({ config });
   const records = await logged(async () => {
     await using lease = await acquireNats({ url: `a:a@${server.url}` });
@@ -317,6 +319,8 @@ Deno.test("nats: what is forbidden is logged once, and does not break the connec
     // The server's errors come before its answer; they are looked at a moment later.
     await lease.connection.flush();
     await settle();
+    const asked = await lease.connection.request("x").catch((cause) => natsError(cause, "ask x"));
+    assert.equal((asked as FlowError).code, "nats.permission_denied");
     assert.equal(lease.trouble, null);
   });
   assert.deepEqual(records, [{
