@@ -1,0 +1,76 @@
+/** What nodes with many flows write when nothing changes. */
+import assert from "node:assert/strict";
+import { connect } from "@nats-io/transport-node";
+import { joinCluster } from "../../../src/cluster/join.ts";
+import { systemClock } from "../../../src/core/clock.ts";
+import { silentLog } from "../../../src/core/log.ts";
+import { systemRandom } from "../../../src/core/random.ts";
+import type { Candidate } from "../../../src/flow/cluster.ts";
+import { openNatsKv } from "../../../src/store/nats_kv.ts";
+import { startNats, until } from "../nats/server.ts";
+import { PATIENCE } from "./scene.ts";
+
+const FLOWS = 10_000;
+const NODES = 3;
+const LEASE = 6_000;
+const RENEW = 2_000;
+/** Renewals of each node that are counted. */
+const COUNTED = 3;
+
+const idle: Candidate = {
+  start() {},
+  drain: () => Promise.resolve(),
+  lose: () => Promise.resolve(),
+};
+
+Deno.test("ten thousand flows cost each node one message per renewal", async () => {
+  await using server = await startNats();
+  const listener = await connect({ servers: server.url });
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => listener.close());
+  const nodes = await Promise.all(Array.from({ length: NODES }, async (_, n) => {
+    const store = stack.use(
+      await openNatsKv({ nats: { url: server.url }, bucket: "flowgen_system", clock: systemClock }),
+    );
+    return stack.use(
+      await joinCluster({
+        store,
+        clock: systemClock,
+        random: systemRandom,
+        log: silentLog,
+        version: "test",
+        host: "",
+        lease: LEASE,
+        renew: RENEW,
+        newId: () => `node-${n}-${crypto.randomUUID()}`,
+      }),
+    );
+  }));
+  const names = Array.from({ length: FLOWS }, (_, i) => `team/flow-${i}`);
+  for (const name of names) for (const node of nodes) node.stand(name, idle);
+  const from = performance.now();
+  const owned = () => {
+    const { flows } = nodes[0]!.view();
+    return flows.length === FLOWS && flows.every(({ owner }) => owner !== null);
+  };
+  await until(owned, PATIENCE, "all flows have an owner");
+  console.log(`${FLOWS} flows claimed in ${((performance.now() - from) / 1_000).toFixed(1)} s`);
+
+  const heard = new Map<string, number>();
+  listener.subscribe("$KV.flowgen_system.>", {
+    callback: (_error, { subject }) => void heard.set(subject, (heard.get(subject) ?? 0) + 1),
+  });
+  await listener.flush();
+  const ids = nodes.map(({ nodeId }) => nodeId);
+  const beats = () =>
+    ids.map((id) => {
+      const subject = [...heard.keys()].find((one) => one.includes(id));
+      return subject === undefined ? 0 : heard.get(subject)!;
+    });
+  await until(() => beats().every((count) => count >= COUNTED), PATIENCE, "all nodes renew");
+  const total = [...heard.values()].reduce((sum, count) => sum + count, 0);
+  console.log(`${total} messages for ${beats().join(", ")} renewals`);
+  assert.deepEqual(beats().reduce((sum, count) => sum + count, 0), total, [...heard.keys()].join());
+  // One more each may have been sent while the last was counted.
+  assert.ok(total <= NODES * (COUNTED + 1), `${total} messages`);
+});

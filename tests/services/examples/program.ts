@@ -1,0 +1,75 @@
+/** A program of an example as a process of its own, whose lines can be waited for. */
+import assert from "node:assert/strict";
+import { linesOf } from "../cluster/journal_tasks.ts";
+import { until } from "../nats/server.ts";
+
+/** Far more than anything here takes; past it something hangs. */
+export const PATIENCE = 60_000;
+
+export class Program implements AsyncDisposable {
+  readonly #lines: string[] = [];
+  readonly #child: Deno.ChildProcess;
+  readonly #reading: Promise<unknown>;
+
+  constructor(args: readonly string[], env: Readonly<Record<string, string>>) {
+    this.#child = new Deno.Command(Deno.execPath(), {
+      args: [...args],
+      env,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.#reading = Promise.all([this.#read(this.#child.stdout), this.#read(this.#child.stderr)]);
+  }
+
+  /** What the pattern found in the first line that has it. */
+  async line(pattern: RegExp): Promise<RegExpExecArray> {
+    let found: RegExpExecArray | null = null;
+    await until(
+      () => this.#lines.some((line) => (found = pattern.exec(line)) !== null),
+      PATIENCE,
+      `no line like ${pattern}`,
+    ).catch((cause) => assert.fail(`${cause.message}\n${this.#lines.join("\n")}`));
+    return found!;
+  }
+
+  /** SIGTERM; its exit code. */
+  async stop(): Promise<number> {
+    this.#child.kill("SIGTERM");
+    const { code } = await this.#child.status;
+    await this.#reading;
+    return code;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.stop();
+    } catch {
+      // It has ended already.
+    }
+    await this.#child.status;
+    await this.#reading;
+  }
+
+  async #read(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {
+    for await (const line of linesOf(stream)) this.#lines.push(line);
+  }
+}
+
+/** The JSON at an address, once it fits; connections that are refused count as not yet. */
+export async function eventually<T>(url: string, fits: (body: T) => boolean): Promise<T> {
+  let body: T | undefined;
+  await until(
+    async () => {
+      try {
+        body = await (await fetch(url)).json();
+        return fits(body!);
+      } catch {
+        return false;
+      }
+    },
+    PATIENCE,
+    url,
+  ).catch((cause) => assert.fail(`${cause.message}, last ${JSON.stringify(body)}`));
+  return body!;
+}
