@@ -2,15 +2,17 @@ import { type Clock, sleep, type Timer } from "../core/clock.ts";
 import { FlowError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
-import type { Candidacy, Candidate, ClaimView, Cluster, ClusterView } from "../flow/cluster.ts";
+import type { Candidacy, Candidate, Cluster, ClusterView } from "../flow/cluster.ts";
 import type { Revision, Store } from "../flow/store.ts";
+import { Again } from "./again.ts";
 import { follow } from "./follow.ts";
 import { Limiter } from "./limiter.ts";
 import { Membership } from "./membership.ts";
 import { Ownership } from "./ownership.ts";
-import { type ClaimRecord, CLAIMS, type NodeRecord, NODES, type Seen } from "./record.ts";
+import { type ClaimRecord, CLAIMS, type NodeRecord, NODES, type Seen, viewOf } from "./record.ts";
 import { Records } from "./records.ts";
 import { Turns } from "./turns.ts";
+import { Withdrawals } from "./withdrawals.ts";
 
 /** Milliseconds between two looks at all claims, for nudges that were missed. */
 const LOOK_AGAIN = 60_000;
@@ -76,12 +78,11 @@ class Node implements ClusterNode {
   #lastId: string;
   #timer: Timer | undefined;
   #armedFor = Infinity;
-  #listing = false;
+  readonly #looks = new Again();
   readonly #ready = Promise.withResolvers<void>();
   readonly #writes = new Limiter(MOST_AT_ONCE);
   readonly #reads = new Limiter(MOST_AT_ONCE);
-  /** Withdrawals that wait for their claim to be released. */
-  readonly #withdrawals = new Set<{ flow: string; patience: AbortController }>();
+  readonly #withdrawals: Withdrawals;
   /** When to look at all claims again, on the monotonic clock. */
   #lookAt = Infinity;
   #nodesListed = false;
@@ -92,8 +93,9 @@ class Node implements ClusterNode {
   constructor(options: JoinOptions) {
     const { store, clock, log, lease, renew, newId } = options;
     this.#options = options;
+    this.#withdrawals = new Withdrawals(clock);
     this.#records = new Records({ store, clock, log, patience: lease });
-    this.#turns = new Turns(this, log, (flow) => this.#do(() => this.#flows.settled(flow)));
+    this.#turns = new Turns(this, log, (flow) => this.#on(flow, () => this.#flows.settled(flow)));
     this.#members = new Membership({
       clock,
       lease,
@@ -107,7 +109,7 @@ class Node implements ClusterNode {
             const read = await this.#records.readNode(id);
             this.#do(() => this.#members.answered(id, read));
           }),
-        ended: () => this.#flows.ended(),
+        ended: () => this.#ended(),
         changed: () => this.#changed(),
       },
     });
@@ -120,7 +122,7 @@ class Node implements ClusterNode {
         read: (flow) =>
           this.#job(async () => {
             const read = await this.#records.readClaim(flow);
-            this.#do(() => this.#flows.answered(flow, read));
+            this.#on(flow, () => this.#flows.answered(flow, read));
           }),
         start: (flow, epoch) => this.#turns.start(flow, epoch),
         drain: (flow) => this.#turns.drain(flow),
@@ -219,11 +221,8 @@ class Node implements ClusterNode {
   /** Gives the protocol something to think about, and sees to it that it is woken when it wants. */
   #do(input: () => void): void {
     input();
-    for (const { flow, patience } of this.#withdrawals) {
-      if (this.#flows.isOut(flow)) patience.abort();
-    }
     if (this.#stop.signal.aborted) return;
-    if (this.#loaded && this.#members.mayRun()) this.#ready.resolve();
+    if (this.#loaded && this.mayRun()) this.#ready.resolve();
     const at = Math.min(this.#members.wakeAt, this.#flows.wakeAt, this.#lookAt);
     if (at === this.#armedFor) return;
     const { clock } = this.#options;
@@ -231,6 +230,12 @@ class Node implements ClusterNode {
     this.#timer?.clear();
     // Timers may fire a little early, and what is overdue waits for an answer: not again at once.
     this.#timer = clock.after(Math.max(1, Math.ceil(at - clock.monotonic())), () => this.#tick());
+  }
+
+  /** The same, about one flow: its claim may have been released. */
+  #on(flow: string, input: () => void): void {
+    this.#do(input);
+    if (this.#withdrawals.has(flow) && this.#flows.isOut(flow)) this.#withdrawals.ended(flow);
   }
 
   #tick(): void {
@@ -257,16 +262,20 @@ class Node implements ClusterNode {
   }
 
   async #replace(id: string, seen: Seen<NodeRecord> | null): Promise<void> {
-    const known = seen?.record ?? this.#ownRecord(0, "gone");
-    const record: NodeRecord = { ...known, state: "gone" };
+    const unknown = { beat: 0, started: "", version: "", host: "" };
+    const record: NodeRecord = { ...(seen?.record ?? unknown), state: "gone" };
     const result = await this.#records.writeNode(id, record, seen?.revision ?? null);
     if (typeof result === "string") this.#options.log.info("a node has gone", { node: id });
     this.#do(() => this.#members.replaced(id, result));
   }
 
   async #claim(flow: string, record: ClaimRecord, seen: Revision | null): Promise<void> {
-    const result = await this.#writes.run(() => this.#records.writeClaim(flow, record, seen));
-    this.#do(() => this.#flows.written(flow, record, result));
+    await this.#writes.run(async () => {
+      // While it waited for its turn, another node may have been faster.
+      if (this.#flows.isOvertaken(flow)) return this.#on(flow, () => this.#flows.unsent(flow));
+      const result = await this.#records.writeClaim(flow, record, seen);
+      this.#on(flow, () => this.#flows.written(flow, record, result));
+    });
   }
 
   #lookAtNode(id: string): Promise<void> {
@@ -279,20 +288,17 @@ class Node implements ClusterNode {
   #lookAtClaim(flow: string): Promise<void> {
     return this.#job(async () => {
       const read = await this.#reads.run(() => this.#records.readClaim(flow));
-      if (read) this.#do(() => this.#flows.saw(flow, read));
+      if (read) this.#on(flow, () => this.#flows.saw(flow, read));
     });
   }
 
   #listNodes(): void {
-    if (this.#listing || this.#stop.signal.aborted) return;
-    this.#listing = true;
-    this.#job(async () => {
+    this.#look("nodes", async () => {
       const nodes = await this.#records.listNodes();
-      this.#listing = false;
       if (!nodes) return;
       this.#do(() => {
         for (const [id, seen] of nodes) this.#members.saw(id, seen);
-        this.#members.listed(new Set(nodes.keys()));
+        this.#members.listed(nodes);
         this.#nodesListed = true;
         this.#load();
       });
@@ -303,8 +309,7 @@ class Node implements ClusterNode {
     const { clock, random, renew } = this.#options;
     // Not all nodes at once.
     this.#lookAt = clock.monotonic() + LOOK_AGAIN * (0.75 + random.next() / 2);
-    if (this.#stop.signal.aborted) return;
-    this.#job(async () => {
+    this.#look("claims", async () => {
       const claims = await this.#records.listClaims();
       this.#do(() => {
         if (!claims) {
@@ -318,11 +323,26 @@ class Node implements ClusterNode {
     });
   }
 
+  #look(at: "nodes" | "claims", run: () => Promise<void>): void {
+    if (this.#stop.signal.aborted) return;
+    this.#job(() => this.#looks.run(at, run));
+  }
+
   /** Nothing is decided before all is known: a node that overlooks others would claim too much. */
   #load(): void {
     if (this.#loaded || !this.#nodesListed || !this.#claimsListed) return;
     this.#loaded = true;
+    this.#options.log.info("this node has joined the cluster", { node: this.nodeId });
     this.#flows.loaded();
+  }
+
+  #ended(): void {
+    if (!this.#stop.signal.aborted) {
+      this.#options.log.warning("this node may not run elected flows for now", {
+        node: this.nodeId,
+      });
+    }
+    this.#flows.ended();
   }
 
   #changed(): void {
@@ -340,11 +360,9 @@ class Node implements ClusterNode {
   async #withdraw(flow: string, candidate: Candidate): Promise<void> {
     if (!this.#turns.remove(flow, candidate)) return;
     this.#do(() => this.#flows.withdraw(flow));
-    if (this.#flows.isOut(flow)) return;
-    const out = { flow, patience: new AbortController() };
-    this.#withdrawals.add(out);
-    await sleep(this.#options.clock, this.#options.renew, out.patience.signal);
-    this.#withdrawals.delete(out);
+    // Without a right there is no hurry: the claim is released when the store is back, or falls free.
+    if (this.#flows.isOut(flow) || !this.mayRun()) return;
+    await this.#withdrawals.wait(flow, this.#options.renew);
   }
 
   async #leave(): Promise<void> {
@@ -352,21 +370,23 @@ class Node implements ClusterNode {
     this.#stop.abort();
     this.#timer?.clear();
     await this.#turns.ended();
-    while (this.#jobs.size > 0) await Promise.all(this.#jobs);
-    await this.#sayFarewell();
+    const patience = new AbortController();
+    const farewell = this.#sayFarewell().finally(() => patience.abort());
+    // A store that does not answer must not keep the process: others wait for the lease then.
+    const { clock, lease } = this.#options;
+    await Promise.race([farewell, sleep(clock, lease, patience.signal)]);
   }
 
   async #sayFarewell(): Promise<void> {
+    while (this.#jobs.size > 0) await Promise.all(this.#jobs);
     const { nodeId } = this;
     let { revision } = this.#members;
     for (let attempt = 0; attempt < MOST_FAREWELLS && revision !== null; attempt++) {
       const record = this.#ownRecord(0, "left");
-      const result = await this.#records.writeNode(nodeId, record, revision);
-      if (typeof result === "string") return;
-      // Unanswered, or a renewal was carried out whose answer was lost.
+      if (await this.#records.writeNode(nodeId, record, revision) !== null) return;
+      // A renewal was carried out whose answer was lost, or another node was faster.
       const read = await this.#records.readNode(nodeId);
-      if (read && read.record.state !== "live") return;
-      revision = read?.revision ?? null;
+      revision = read?.record.state === "live" ? read.revision : null;
     }
   }
 
@@ -374,8 +394,4 @@ class Node implements ClusterNode {
     const { version, host } = this.#options;
     return { state, beat, started: new Date(this.#members.started).toISOString(), version, host };
   }
-}
-
-function viewOf(flow: string, { node, epoch, next }: ClaimRecord): ClaimView {
-  return { flow, owner: node, epoch, next: next ?? null };
 }

@@ -1,85 +1,66 @@
 import assert from "node:assert/strict";
 import { settle, TestClock } from "../core/clock.ts";
-import { silentLog } from "../core/log.ts";
-import { seededRandom } from "../core/random.ts";
-import type { Candidate, Term } from "../flow/cluster.ts";
-import type { Store } from "../flow/store.ts";
 import { MemoryStore } from "../store/memory.ts";
-import { type ClusterNode, joinCluster } from "./join.ts";
+import { joinCluster } from "./join.ts";
+import { joinTest } from "./testing.ts";
 
 function setUp() {
   const clock = new TestClock();
-  const store = new MemoryStore({ clock });
-  let ids = 0;
-  const join = (own: Store = store) =>
-    joinCluster({
-      store: own,
-      clock,
-      random: seededRandom(1),
-      log: silentLog,
-      version: "1.0.0",
-      host: "test",
-      lease: 6_000,
-      renew: 2_000,
-      newId: () => `node-${ids++}`,
-    });
-  return { clock, store, join };
+  const shared = new MemoryStore({ clock });
+  return { clock, shared, join: (id?: string) => joinTest({ shared, clock, id }) };
 }
 
-class Runner implements Candidate {
-  term: Term | null = null;
-  calls: string[] = [];
-  start(term: Term) {
-    this.term = term;
-    this.calls.push("start");
-  }
-  drain() {
-    this.calls.push("drain");
-    this.term = null;
-    return Promise.resolve();
-  }
-  lose() {
-    this.calls.push("lose");
-    this.term = null;
-    return Promise.resolve();
-  }
-}
-
-function stand(node: ClusterNode, count: number) {
-  return Array.from({ length: count }, (_, i) => {
-    const runner = new Runner();
-    return { runner, candidacy: node.stand(`demo/${i}`, runner), flow: `demo/${i}` };
-  });
-}
-type Standing = ReturnType<typeof stand>;
-const running = (all: Standing) => all.filter(({ runner }) => runner.term?.mayRun());
-
-Deno.test("three nodes share fifty flows evenly, each flow on one of them", async () => {
+Deno.test("the view shows nodes and claims as this node sees them", async () => {
   const { clock, join } = setUp();
-  const nodes = [await join(), await join(), await join()];
-  const all = nodes.map((node) => stand(node, 50));
-  await clock.advance(60_000);
-  const shares = all.map((flows) => running(flows).length);
-  console.log(shares);
-  assert.equal(shares[0]! + shares[1]! + shares[2]!, 50);
-  for (const node of nodes) await node.leave();
+  await using a = await join("a");
+  await using b = await join("b");
+  a.stand(1);
+  await settle();
+  const { epoch } = a.runners[0]!.term!;
+  const started = "2030-01-01T00:00:00.000Z";
+  const node = { started, version: "1.2.3", host: "here" };
+  assert.deepEqual(b.node.view(), {
+    member: true,
+    nodes: [
+      { ...node, id: b.node.nodeId, self: true, flows: 0 },
+      { ...node, id: a.node.nodeId, self: false, flows: 1 },
+    ],
+    flows: [{ flow: "demo/0", owner: a.node.nodeId, epoch, next: null }],
+  });
+  assert.deepEqual(a.candidacies[0]!.claim, b.node.view().flows[0]);
+  assert.equal(clock.now(), epoch);
 });
 
-Deno.test("x", async () => {
+Deno.test("leaving ends all turns, watches and timers", async () => {
   const { clock, join } = setUp();
-  const a = await join();
-  const flows = stand(a, 50);
-  await settle(10);
-  console.log(running(flows).length, a.view().nodes);
-  const b = await join();
-  const bf = stand(b, 50);
-  await clock.advance(10_000);
-  console.log(running(flows).length, running(bf).length, a.view().nodes);
-  await clock.advance(40_000);
-  console.log(running(flows).length, running(bf).length);
-  for (const { candidacy } of flows) await candidacy.withdraw();
-  await settle(10);
-  console.log(running(flows).length, running(bf).length);
-  await a.leave();
-  await b.leave();
+  const a = await join("a");
+  a.stand(2);
+  await settle();
+  const ended = Promise.withResolvers<void>();
+  for (const runner of a.runners) runner.ending = ended.promise;
+  let left = false;
+  const leaving = a.node.leave().then(() => left = true);
+  await settle();
+  assert.deepEqual(a.runners[0]!.calls, ["start", "lose"]);
+  assert.equal(left, false);
+  ended.resolve();
+  await leaving;
+  await a.node.leave();
+  assert.equal(clock.pending, 0);
+  assert.equal(a.node.mayRun(), false);
+});
+
+Deno.test("a lease that is too short for its renewals is refused", async () => {
+  await assert.rejects(joinCluster({ lease: 4_000, renew: 2_000 } as never), {
+    code: "cluster.lease_invalid",
+    remedy: "config",
+    message: "Cannot keep a lease of 4000 ms by renewing it every 2000 ms",
+  });
+});
+
+Deno.test("standing twice for one flow is a defect", async () => {
+  const { join } = setUp();
+  await using a = await join("a");
+  a.stand(1);
+  assert.throws(() => a.stand(1), { code: "cluster.stands_already", remedy: "bug" });
 });

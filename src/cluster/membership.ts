@@ -37,6 +37,9 @@ interface Peer {
   busy: boolean;
 }
 
+/** Milliseconds by which two clocks may seem apart because one of them shows no fractions, or is slewed. */
+const JITTER = 50;
+
 /** Renewals whose answers are kept track of; older ones may still be carried out but count no more. */
 const MOST_SENT = 16;
 
@@ -62,11 +65,13 @@ export class Membership {
   #known = 0;
   #beat = 0;
   /** When renewals were sent whose end is not known yet. */
-  readonly #sent = new Map<number, { mono: number; wall: number }>();
+  readonly #sent = new Map<number, number>();
   #doubtful = false;
 
-  #untilMono = -Infinity;
-  #untilWall = -Infinity;
+  /** The end of the right, on the monotonic clock. */
+  #until = -Infinity;
+  /** How far the clock on the wall is ahead of the monotonic one. */
+  #ahead: number;
   #running = false;
   #renewAt = -Infinity;
   #closed = false;
@@ -80,6 +85,7 @@ export class Membership {
     this.#options = options;
     this.#id = options.newId();
     this.#stableSince = options.clock.monotonic();
+    this.#ahead = options.clock.now() - this.#stableSince;
   }
 
   get id(): string {
@@ -89,7 +95,10 @@ export class Membership {
   /** Whether this node may start anything that others could be running too. */
   mayRun(): boolean {
     const { clock } = this.#options;
-    if (clock.monotonic() < this.#untilMono && clock.now() < this.#untilWall) return true;
+    const now = clock.monotonic();
+    const ahead = clock.now() - now;
+    if (ahead > this.#ahead || ahead < this.#ahead - JITTER) this.#step(ahead);
+    if (now < this.#until) return true;
     // Also when no timer could say so: after a blocked loop, a pause or a step of the wall clock.
     this.#end();
     return false;
@@ -120,7 +129,7 @@ export class Membership {
   get wakeAt(): number {
     if (this.#closed) return Infinity;
     let at = this.#renewAt;
-    if (this.#running) at = Math.min(at, this.#untilMono);
+    if (this.#running) at = Math.min(at, this.#until);
     if (this.#running && this.#seesItself()) {
       for (const peer of this.#peers.values()) {
         if (peer.seen && !peer.busy) at = Math.min(at, peer.since + this.#options.lease);
@@ -194,7 +203,7 @@ export class Membership {
   }
 
   /** A list has ended: forgets gone nodes that are not in it. */
-  listed(ids: ReadonlySet<string>): void {
+  listed(ids: { has(id: string): boolean }): void {
     for (const [id, { seen }] of this.#peers) if (!seen && !ids.has(id)) this.#peers.delete(id);
   }
 
@@ -208,7 +217,7 @@ export class Membership {
   /** Ends the right and all renewing. */
   close(): void {
     this.#closed = true;
-    this.#untilMono = -Infinity;
+    this.#until = -Infinity;
     this.#end();
   }
 
@@ -221,7 +230,7 @@ export class Membership {
     const { clock, acts } = this.#options;
     if (this.#beat === 0) this.#started = clock.now();
     this.#beat++;
-    this.#sent.set(this.#beat, { mono: clock.monotonic(), wall: clock.now() });
+    this.#sent.set(this.#beat, this.#now());
     if (this.#sent.size > MOST_SENT) this.#sent.delete(this.#sent.keys().next().value!);
     // Unless an answer says otherwise before.
     this.#renewAt = this.#now() + this.#options.renew / 2;
@@ -231,20 +240,18 @@ export class Membership {
   /** The store has carried out the renewal `beat`. */
   #confirm(beat: number, revision: Revision): void {
     if (beat <= this.#known) return;
-    const { lease, renew, clock, acts } = this.#options;
+    const { lease, renew, acts } = this.#options;
     this.#known = beat;
     this.#revision = revision;
     this.#doubtful = false;
     const sent = this.#sent.get(beat);
     for (const other of this.#sent.keys()) if (other <= beat) this.#sent.delete(other);
-    if (!sent || this.#closed) return;
-    this.#untilMono = sent.mono + lease - renew;
-    this.#untilWall = sent.wall + lease - renew;
-    this.#renewAt = sent.mono + renew;
-    const regained = !this.#running && clock.monotonic() < this.#untilMono &&
-      clock.now() < this.#untilWall;
-    if (regained) {
+    if (sent === undefined || this.#closed) return;
+    this.#until = sent + lease - renew;
+    this.#renewAt = sent + renew;
+    if (!this.#running && this.mayRun()) {
       this.#running = true;
+      this.#stableSince = this.#now();
       acts.changed();
     }
   }
@@ -265,16 +272,17 @@ export class Membership {
     if (record.beat <= this.#ownBeat) return;
     const now = this.#now();
     this.#ownBeat = record.beat;
-    if (!this.#seesItself()) {
-      // What did not move while we were blind may have moved unseen.
-      for (const peer of this.#peers.values()) peer.since = now;
+    // What else did not move while it should have moved may have moved unseen, or not been able to.
+    const blind = now - this.#ownAt - this.#options.renew;
+    if (blind > 0) {
+      for (const peer of this.#peers.values()) peer.since = Math.min(now, peer.since + blind);
     }
     this.#ownAt = now;
   }
 
   /** Whether what does not move here does not move in the store either. */
   #seesItself(): boolean {
-    return this.#now() - this.#ownAt <= 2 * this.#options.renew;
+    return this.#now() - this.#ownAt <= this.#options.renew;
   }
 
   #judge(): void {
@@ -297,7 +305,7 @@ export class Membership {
   /** `replaced`: another node has ended this one; otherwise its record is not there any more. */
   #rejoin(replaced: boolean): void {
     if (this.#closed) return;
-    this.#untilMono = -Infinity;
+    this.#until = -Infinity;
     this.#end();
     if (replaced) this.#peers.set(this.#id, { seen: null, since: 0, busy: false });
     this.#id = this.#options.newId();
@@ -308,6 +316,17 @@ export class Membership {
     this.#ownAt = -Infinity;
     this.#renewAt = this.#now();
     this.#regroup();
+  }
+
+  /** The wall clock was set, or the monotonic one stood still while the machine was suspended. */
+  #step(ahead: number): void {
+    const missed = ahead - this.#ahead;
+    this.#ahead = ahead;
+    if (missed <= 0) return;
+    // The faster of the two is right. What it has shown once counts, even when it is set back later.
+    this.#until -= missed;
+    this.#renewAt -= missed;
+    for (const [beat, sent] of this.#sent) this.#sent.set(beat, sent - missed);
   }
 
   #end(): void {

@@ -1,6 +1,7 @@
 import type { Clock } from "../core/clock.ts";
 import type { Revision } from "../flow/store.ts";
 import type { Membership } from "./membership.ts";
+import { pauseAfter } from "./pause.ts";
 import { Placement } from "./placement.ts";
 import type { ClaimRecord, Read, Seen, Written } from "./record.ts";
 import { newSeat, type Seat } from "./seat.ts";
@@ -38,12 +39,6 @@ const MOST_ASKED = 16;
 const ASKED_FOR = 60_000;
 /** An owner that stayed this long has shown that the flow does not end its nodes. */
 const STAYED = 300_000;
-/** Take-overs, without an owner that stayed, from which on the next one waits. */
-const MANY_TAKEOVERS = 3;
-/** The first wait; it doubles from take-over to take-over. */
-const FIRST_PAUSE = 5_000;
-const LONGEST_PAUSE = 300_000;
-
 /** Something that differs from every revision: what is not there. */
 const ABSENT = null;
 
@@ -182,6 +177,20 @@ export class Ownership {
       else this.#wait(seat, this.#now() + this.#pause);
     }
     seat.missed = false;
+  }
+
+  /** Whether a write that has not been sent yet would be too late: its claim is another one by now. */
+  isOvertaken(flow: string): boolean {
+    return this.#seat(flow).missed;
+  }
+
+  /** The answer to `acts.write` that such a write was not sent. */
+  unsent(flow: string): void {
+    const seat = this.#seat(flow);
+    seat.writing = undefined;
+    seat.missed = false;
+    seat.doubtful = true;
+    this.#decide(seat);
   }
 
   /** The answer to `acts.read`. */
@@ -384,9 +393,4 @@ export class Ownership {
   #now(): number {
     return this.#options.clock.monotonic();
   }
-}
-
-function pauseAfter(takeovers: number): number {
-  if (takeovers < MANY_TAKEOVERS) return 0;
-  return Math.min(FIRST_PAUSE * 2 ** (takeovers - MANY_TAKEOVERS), LONGEST_PAUSE);
 }

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import type { ClaimView } from "../flow/cluster.ts";
 import type { Key, Revision } from "../flow/store.ts";
 
 /** Where nodes keep their records: `["cluster", "nodes", <id>]`. */
@@ -47,3 +48,7 @@ export type Written = Revision | null | undefined;
 
 /** What a read found: `null` for nothing, `undefined` when it failed. */
 export type Read<R> = Seen<R> | null | undefined;
+
+export function viewOf(flow: string, { node, epoch, next }: ClaimRecord): ClaimView {
+  return { flow, owner: node, epoch, next: next ?? null };
+}
