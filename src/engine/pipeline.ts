@@ -15,10 +15,11 @@ import type {
   SyncRun,
 } from "../flow/task.ts";
 import { CollectorNode } from "./collector.ts";
+import { close, type Expansion, expansionOf } from "./expansion.ts";
 import { type Copy, Delivery } from "./delivery.ts";
 import type { Graph, Node } from "./graph.ts";
 import { Pacer } from "./pacer.ts";
-import { type Port, respondTo } from "./port.ts";
+import { join, NOWHERE, type Port, respondTo, unique } from "./port.ts";
 import { anyFull, roomIn, type Target } from "./room.ts";
 import { Stage } from "./stage.ts";
 import { isNotOurs, type Tenure } from "./tenure.ts";
@@ -29,19 +30,6 @@ export type Runner =
   | { readonly kind: "sync"; readonly run: SyncRun }
   | { readonly kind: "async"; readonly run: AsyncRun; readonly concurrency: number }
   | { readonly kind: "collect"; readonly make: (output: CollectorOutput) => Collector };
-
-/** An expansion that waits for room. */
-interface Parked {
-  readonly iterator: Iterator<FlowEvent>;
-  readonly event: FlowEvent;
-  readonly copy: Copy;
-  readonly node: Node;
-  readonly next: Emit;
-  readonly targets: readonly Target[];
-  index: number;
-  /** Whether it counts as a copy of its own, which it does once it had to wait. */
-  held: boolean;
-}
 
 export interface PipelineOptions {
   readonly clock: Clock;
@@ -66,7 +54,7 @@ export class Pipeline {
   readonly collectors: CollectorNode[] = [];
   readonly pacer: Pacer;
   draining = false;
-  #parked: Parked[] | null = null;
+  #parked: Expansion[] | null = null;
   /** By index of the node, found when it fails: to find a place is to read the file again. */
   readonly #places: Position[] = [];
   /** By index of the node: its way in, its way out, and the way to its handlers. */
@@ -102,13 +90,13 @@ export class Pipeline {
    */
   enter(port: Port, event: FlowEvent, copy: Copy): void | Promise<void> {
     const outer = this.copy;
-    const outerParked = this.#parked;
+    const outerExpansion = this.#parked;
     this.copy = copy;
     this.#parked = null;
     port.emit(event);
-    const parked: Parked[] | null = this.#parked;
+    const parked: Expansion[] | null = this.#parked;
     this.copy = outer;
-    this.#parked = outerParked;
+    this.#parked = outerExpansion;
     if (parked !== null) return this.#unpark(parked, port.targets, copy);
     if (port.targets.length > 0) return roomIn(port.targets, copy.delivery);
   }
@@ -277,7 +265,7 @@ export class Pipeline {
     this.#continue(expansionOf(call, this.copy, events));
   }
 
-  #continue(expansion: Parked): void {
+  #continue(expansion: Expansion): void {
     const { iterator, copy, next, targets } = expansion;
     const { delivery } = copy;
     const ordered = delivery.reply !== null;
@@ -313,14 +301,18 @@ export class Pipeline {
     if (expansion.held) delivery.settle();
   }
 
-  async #unpark(parked: Parked[], targets: readonly Target[], { delivery }: Copy): Promise<void> {
+  async #unpark(
+    parked: Expansion[],
+    targets: readonly Target[],
+    { delivery }: Copy,
+  ): Promise<void> {
     while (parked.length > 0) {
       await roomIn(parked[0]!.targets, delivery);
       await this.pacer.pause();
       // What this one parks now comes before the rest: inner expansions end before outer ones go on.
       this.#parked = null;
       this.#continue(parked.shift()!);
-      if (this.#parked !== null) parked.unshift(...this.#parked as Parked[]);
+      if (this.#parked !== null) parked.unshift(...this.#parked as Expansion[]);
       this.#parked = null;
     }
     await roomIn(targets, delivery);
@@ -360,43 +352,4 @@ function nobody(): Delivery {
   const delivery = new Delivery({ ended() {}, waiting() {}, broken() {} });
   delivery.expired = true;
   return delivery;
-}
-
-function expansionOf(call: SyncCall, copy: Copy, events: Iterable<FlowEvent>): Parked {
-  return {
-    iterator: events[Symbol.iterator](),
-    event: copy.event!,
-    copy,
-    node: call.node,
-    next: call.out.emit,
-    targets: call.out.targets,
-    index: 0,
-    held: false,
-  };
-}
-
-/** Lets an iterator that is not pulled to its end let go of what it holds. */
-function close(iterator: Iterator<FlowEvent>): void {
-  try {
-    iterator.return?.();
-  } catch {
-    // Its delivery has ended already.
-  }
-}
-
-const NOWHERE: Port = { emit: () => {}, targets: [] };
-
-function join(ports: readonly Port[]): Port {
-  if (ports.length < 2) return ports[0] ?? NOWHERE;
-  const emits = ports.map((port) => port.emit);
-  return {
-    emit: (event) => {
-      for (const emit of emits) emit(event);
-    },
-    targets: unique(ports.flatMap((port) => port.targets)),
-  };
-}
-
-function unique<T>(items: readonly T[]): T[] {
-  return [...new Set(items)];
 }

@@ -14,3 +14,21 @@ export function respondTo(delivery: Delivery, reply: HttpReply): boolean {
   const members = "members" in delivery.origin ? delivery.origin.members as readonly Copy[] : [];
   return members.map((member) => respondTo(member.delivery, reply)).some((answered) => answered);
 }
+
+export const NOWHERE: Port = { emit: () => {}, targets: [] };
+
+/** One way to all of them. */
+export function join(ports: readonly Port[]): Port {
+  if (ports.length < 2) return ports[0] ?? NOWHERE;
+  const emits = ports.map((port) => port.emit);
+  return {
+    emit: (event) => {
+      for (const emit of emits) emit(event);
+    },
+    targets: unique(ports.flatMap((port) => port.targets)),
+  };
+}
+
+export function unique<T>(items: readonly T[]): T[] {
+  return [...new Set(items)];
+}
