@@ -1,7 +1,13 @@
 import type { Clock } from "../core/clock.ts";
 import { FlowError } from "../core/errors.ts";
-import type { GitPlace, OpenRemote, Remote, RemoteLimits, Verification } from "../flow/remote.ts";
-import type { Source } from "../flow/source.ts";
+import type {
+  GitPlace,
+  OpenRemote,
+  Remote,
+  RemoteLimits,
+  RemoteSource,
+  Verification,
+} from "../flow/remote.ts";
 
 /** Opens Git repositories and OCI artifacts; their readers are loaded when they are first asked for. */
 export function remoteOpener(clock: Clock): OpenRemote {
@@ -32,9 +38,9 @@ async function openGit(
   { url, path, ...ref }: GitPlace,
   { credentials_path, verify }: Remote,
   options: Options,
-): Promise<Source> {
-  const { GitSource } = await import("./git/git.ts");
-  return new GitSource({
+): Promise<RemoteSource> {
+  const { commitOf, GitSource } = await import("./git/git.ts");
+  const source = new GitSource({
     ...options,
     url,
     path,
@@ -47,6 +53,12 @@ async function openGit(
         (await keyText(verify, "ssh_keys")).split("\n").filter((line) => /^\s*[^#\s]/.test(line)),
     },
   });
+  return {
+    async read(previous, signal) {
+      const snapshot = await source.read(previous, signal);
+      return snapshot && { ...snapshot, commit: commitOf(snapshot.version) };
+    },
+  };
 }
 
 /** @throws {FlowError} `source.key_unreadable` */

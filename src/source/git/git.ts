@@ -199,7 +199,7 @@ export class GitSource implements Source {
       throw new FlowError("source.unavailable", message, { cause });
     });
     const limits = { maxBytes, maxObjects: 8 * maxFiles + OTHER_OBJECTS };
-    const added = readPack(pack, { format: remote.format, known: objects, ...limits });
+    const added = await readPack(pack, { format: remote.format, known: objects, ...limits });
     for (const [id, object] of added) objects.set(id, object);
     this.options.log.debug("Read a pack of a Git repository", {
       repository: this.#http.label,

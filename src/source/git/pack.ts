@@ -2,6 +2,7 @@
 import type { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { inflateSync } from "node:zlib";
+import { turn } from "../../core/clock.ts";
 import { FlowError } from "../../core/errors.ts";
 import { applyDelta, deltaSizes } from "./delta.ts";
 import { corrupt, type GitObject, type IdFormat, idOf, type ObjectType } from "./objects.ts";
@@ -23,6 +24,10 @@ const OFFSET_DELTA = 6;
 const REF_DELTA = 7;
 const HEADER = 12;
 
+/** Bytes and objects unpacked before the event loop gets a turn: a few milliseconds of work. */
+const REST_AFTER = 512 * 1024;
+const MOST_IN_TURN = 256;
+
 /** A delta whose base comes later, or is such a delta itself. */
 interface Waiting {
   readonly offset: number;
@@ -35,8 +40,11 @@ interface Waiting {
  * @throws {FlowError} `source.corrupt`, `source.too_large`
  * @throws {MissingBase} for a thin pack with unknown bases.
  */
-export function readPack(pack: Uint8Array, options: PackOptions): Map<string, GitObject> {
-  return new PackReader(pack, options).read();
+export async function readPack(
+  pack: Uint8Array,
+  options: PackOptions,
+): Promise<Map<string, GitObject>> {
+  return await new PackReader(pack, options).read();
 }
 
 class PackReader {
@@ -59,14 +67,20 @@ class PackReader {
     if (!sum.equals(pack.subarray(-bytes))) throw corrupt("the pack's checksum does not fit");
   }
 
-  read(): Map<string, GitObject> {
+  async read(): Promise<Map<string, GitObject>> {
     const { maxObjects } = this.options;
     const view = new DataView(this.#body.buffer, this.#body.byteOffset, HEADER);
     if (view.getUint32(0) !== 0x5041434b) throw corrupt("what the server sent is no pack");
     if (view.getUint32(4) !== 2) throw corrupt(`packs of version ${view.getUint32(4)} are unknown`);
     const count = view.getUint32(8);
     if (count > maxObjects) throw tooMany(maxObjects);
-    for (let i = 0; i < count; i++) this.#readObject();
+    for (let i = 0, rested = 0; i < count; i++) {
+      this.#readObject();
+      // Others shall not wait until everything is unpacked.
+      if (this.#bytes - rested < REST_AFTER && i % MOST_IN_TURN > 0) continue;
+      rested = this.#bytes;
+      await turn();
+    }
     if (this.#at !== this.#body.length) throw corrupt("the pack holds more than it says");
     if (this.#waits > 0) throw new MissingBase();
     return this.#objects;
