@@ -19,14 +19,17 @@ export type CheckSnapshot = (
  * @param options As for a loader of flows from outside.
  */
 export function snapshotChecker(options: LoadOptions): CheckSnapshot {
+  const loaderOf = (name: string, env: EnvLookup) =>
+    new FlowLoader(`workspace:${name}`, { ...options, outside: true, env });
+  // What did not change since the last version of a workspace is not checked again.
+  const loaders = new Map<string, FlowLoader>();
   return async (name, flows) => {
-    const load = async (files: FlowSnapshot["files"], env: EnvLookup) =>
-      await new FlowLoader(`workspace:${name}`, { ...options, outside: true, env })
-        .load({ ...flows, files });
+    const loader = loaders.get(name) ?? loaderOf(name, options.env);
+    loaders.set(name, loader);
     const findings: WorkspaceFinding[] = [];
     const unsure = new Set<string>();
     const right: Flow[] = [];
-    for (const { identity, flow } of await load(flows.files, options.env)) {
+    for (const { identity, flow } of await loader.load(flows)) {
       if (!(flow instanceof FlowErrors)) right.push(flow);
       else {
         const errors = flow.findings.filter((error) => !isOfNode(error));
@@ -40,7 +43,12 @@ export function snapshotChecker(options: LoadOptions): CheckSnapshot {
       const files = new Map(
         [...flows.files].filter(([path]) => unsure.has(path.replace(/\.[^./]*$/, ""))),
       );
-      for (const { identity, flow } of await load(files, withSomething(options.env))) {
+      for (
+        const { identity, flow } of await loaderOf(name, withSomething(options.env)).load({
+          ...flows,
+          files,
+        })
+      ) {
         if (!unsure.has(identity) || !(flow instanceof FlowErrors)) continue;
         // What a field says of the value that stands in for a variable, says nothing of the flow.
         const errors = flow.findings.filter(({ code }) => /^(flow|script)\./.test(code));
