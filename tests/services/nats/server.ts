@@ -7,7 +7,7 @@
  * await server.restart();
  *
  * await using cluster = await startNatsCluster();
- * await cluster.servers[0].kill();
+ * await cluster.servers[0]!.kill();
  * ```
  */
 import { join } from "node:path";
