@@ -4,7 +4,8 @@
 import type { EndpointApp } from "./app/endpoints.ts";
 import { controlApp } from "./app/control.ts";
 import { healthApp } from "./app/health.ts";
-import { type Fetch, mountAll } from "./app/mount.ts";
+import { type Fetch, mountAll, mountWebhooks } from "./app/mount.ts";
+import { webhookApp, WEBHOOKS } from "./app/webhooks.ts";
 import { checkConfig, type Config, type ConfigInput, isChecked } from "./config/load.ts";
 import { type Clock, systemClock } from "./core/clock.ts";
 import { FlowError } from "./core/errors.ts";
@@ -16,11 +17,10 @@ import * as parts from "./parts.ts";
 import { credentialsFor } from "./reconcile/credentials.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
 import type { FlowStatus } from "./reconcile/status.ts";
-import { FlowFeed } from "./runtime/flow_feed.ts";
+import { FlowFeed, type SourceStatus } from "./runtime/flow_feed.ts";
 import { Foundation, stoppedEarly } from "./runtime/foundation.ts";
 import { Ports } from "./runtime/ports.ts";
 import { version } from "./version.ts";
-import type { SourceState } from "./workspace/poller.ts";
 
 /** Milliseconds that what is under way has to finish when the runtime stops. */
 export const STOP_DEADLINE = 30_000;
@@ -57,7 +57,7 @@ export interface RuntimeStatus {
   } | null;
   readonly health: { readonly port: number } | null;
   readonly flows: readonly FlowStatus[];
-  readonly sources: readonly SourceState[];
+  readonly sources: readonly SourceStatus[];
   /** Whether other nodes may share the store. */
   readonly clustered: boolean;
   readonly cluster: ClusterView;
@@ -101,6 +101,8 @@ class FlowRuntime implements Runtime {
   readonly #endpoints: EndpointApp;
   readonly #foundation: Foundation;
   readonly #ports: Ports;
+  /** What callers of flows and of webhooks reach. */
+  readonly #answer: Fetch;
   readonly #ended = new AbortController();
   /** Settles when the flows were looked at once, or never will be. */
   readonly #looked = Promise.withResolvers<void>();
@@ -128,6 +130,7 @@ class FlowRuntime implements Runtime {
       }),
       cluster: () => this.#foundation.cluster.view(),
     });
+    this.#answer = this.#withWebhooks();
     this.fetch = mountAll({ endpoints: { fetch: this.#serve }, health });
     this.#ports = new Ports({
       config,
@@ -135,7 +138,13 @@ class FlowRuntime implements Runtime {
       log: this.#log,
       serve: { endpoints: this.#serve, all: this.fetch },
       health: health.fetch,
-      control: controlApp({ status: () => this.status() }).fetch,
+      control: controlApp({
+        status: () => this.status(),
+        workspaces: () => this.#feed!.workspaces.list(),
+        rollback: (name, version) => this.#feed!.workspaces.rollback(name, version),
+        sources: () => this.#feed!.states(),
+        sync: (name, how) => this.#feed!.sync(name, how),
+      }).fetch,
     });
   }
 
@@ -189,8 +198,28 @@ class FlowRuntime implements Runtime {
   /** Requests that come before the flows are there wait for them instead of finding no route. */
   readonly #serve: Fetch = (request) =>
     this.#state === "running"
-      ? this.#endpoints.fetch(request)
-      : this.#looked.promise.then(() => this.#endpoints.fetch(request));
+      ? this.#answer(request)
+      : this.#looked.promise.then(() => this.#answer(request));
+
+  /** Endpoints of flows, behind the webhooks where there are any. */
+  #withWebhooks(): Fetch {
+    const { http_server, sources } = this.#config;
+    const endpoints = this.#endpoints;
+    const webhooks = new Map(
+      sources.flatMap(({ name, webhook }) => webhook ? [[name, webhook] as const] : []),
+    );
+    if (webhooks.size === 0) return (request) => endpoints.fetch(request);
+    const path = `${http_server.path}${WEBHOOKS}`;
+    const app = webhookApp({
+      webhooks,
+      path,
+      ready: () => this.#state === "running",
+      trigger: (name) => this.#feed!.poller(name).trigger(),
+      log: this.#log,
+      clock: this.#clock,
+    });
+    return mountWebhooks({ endpoints, webhooks: app, path });
+  }
 
   async #start(): Promise<void> {
     const { options } = this;
@@ -206,7 +235,7 @@ class FlowRuntime implements Runtime {
     const feed = new FlowFeed({ ...opened, config, definitions, env, log: this.#log, signal });
     this.#feed = feed;
     this.#reconciler = new Reconciler({
-      services: { ...opened.services, workspaces: feed.workspaces },
+      services: { ...opened.services, workspaces: feed.workspacesForFlows },
       log: options.log ?? logFor("flow"),
       retry: config.retry,
       credentials: credentialsFor(config.flows.credentials_root),

@@ -64,7 +64,7 @@ Deno.test("--help names the commands, and a command's --help its options", async
   await using folder = await Folder.with();
   const general = await folder.flowgen(["--help"]);
   assert.equal(general.code, 0);
-  assert.match(general.stdout, /\n {2}validate {2}Check the configuration and flow files/);
+  assert.match(general.stdout, /\n {2}validate +Check the configuration and flow files/);
   assert.doesNotMatch(general.stdout, /__script-child/);
   const own = await folder.flowgen(["graph", "--help"]);
   assert.equal(own.code, 0);
@@ -87,8 +87,8 @@ Deno.test("a wrong command line says what to write instead, and is exit code 2",
     ],
     [
       ["sync"],
-      'usage.not_available\nThe command "sync" is not available in this version\n' +
-      "hint: see flowgen --help for those that are\n",
+      "usage.missing_argument\nName the source to ask\n" +
+      "hint: see flowgen status for those of the running node\n",
     ],
     [
       ["validate", "--confg", "x"],

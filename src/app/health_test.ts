@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { controlApp } from "./control.ts";
 import { EndpointApp } from "./endpoints.ts";
 import { healthApp } from "./health.ts";
 import { mountAll } from "./mount.ts";
@@ -23,12 +22,6 @@ Deno.test("a node is ready after its first reconcile and names the flows that do
     .request("/readyz");
   assert.equal(response.status, 200);
   assert.deepEqual(await response.json(), { status: "ready", not_running });
-});
-
-Deno.test("the control app gives the status as JSON", async () => {
-  const app = controlApp({ status: () => ({ flows: [] }) });
-  assert.deepEqual(await (await app.request("/status")).json(), { flows: [] });
-  assert.equal((await app.request("/rollback")).status, 404);
 });
 
 Deno.test("one fetch serves health and endpoints, and health goes on while endpoints stop", async () => {

@@ -13,3 +13,16 @@ export function mountAll(
   return (request) =>
     HEALTH_PATHS.has(pathOf(request.url)) ? health.fetch(request) : endpoints.fetch(request);
 }
+
+/** Webhooks in front of the endpoints of flows, none of which can hide them. */
+export function mountWebhooks(
+  { endpoints, webhooks, path }: {
+    endpoints: { fetch: Fetch };
+    webhooks: { fetch: Fetch };
+    /** What the paths of webhooks begin with. */
+    path: string;
+  },
+): Fetch {
+  return (request) =>
+    pathOf(request.url).startsWith(path) ? webhooks.fetch(request) : endpoints.fetch(request);
+}

@@ -25,6 +25,21 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./status.ts").then(({ status }) => status),
   },
   {
+    name: "sync",
+    summary: "Ask a source for a new version now",
+    load: () => import("./sync.ts").then(({ sync }) => sync),
+  },
+  {
+    name: "workspaces",
+    summary: "Show the versions of flows that were published",
+    load: () => import("./workspaces.ts").then(({ workspaces }) => workspaces),
+  },
+  {
+    name: "rollback",
+    summary: "Go back to an earlier version of a workspace",
+    load: () => import("./rollback.ts").then(({ rollback }) => rollback),
+  },
+  {
     name: "graph",
     summary: "Draw a flow as a Mermaid flowchart",
     load: () => import("./graph.ts").then(({ graph }) => graph),
@@ -51,6 +66,3 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./script_child.ts").then(({ scriptChild }) => scriptChild),
   },
 ];
-
-/** Commands that the design knows and this version does not have. */
-export const LATER: readonly string[] = ["sync"];

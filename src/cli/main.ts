@@ -1,7 +1,7 @@
 import { FlowError } from "../core/errors.ts";
 import { nearest } from "../flow/similar.ts";
 import { parseArgs } from "./args.ts";
-import { COMMANDS, LATER } from "./commands.ts";
+import { COMMANDS } from "./commands.ts";
 import { Exit, exitOf, findingsOf } from "./exit.ts";
 import { commandHelp, generalHelp } from "./help.ts";
 import { Output } from "./output.ts";
@@ -42,13 +42,6 @@ async function dispatch(args: readonly string[], output: Output): Promise<number
 }
 
 function unknownCommand(name: string): FlowError {
-  if (LATER.includes(name)) {
-    return new FlowError(
-      "usage.not_available",
-      `The command "${name}" is not available in this version`,
-      { hint: "see flowgen --help for those that are" },
-    );
-  }
   const shown = COMMANDS.filter(({ hidden }) => !hidden).map((command) => command.name);
   const near = nearest(name, shown);
   return new FlowError("usage.unknown_command", `Unknown command "${name}"`, {

@@ -9,6 +9,7 @@ import { askNode } from "./control_client.ts";
 import { Exit } from "./exit.ts";
 import { flowTable } from "./flow_table.ts";
 import type { Paint } from "./paint.ts";
+import { sourceTable } from "./source_table.ts";
 import { visible } from "./visible.ts";
 import { aligned, count, shortNode, widthsOf } from "./words.ts";
 
@@ -39,6 +40,8 @@ function describe(status: RuntimeStatus, now: number, paint: Paint): string {
     `${paint.bold(`flowgen ${status.version}`)} is ${status.state}${since}`,
     facts.map(([name, value]) => `${paint.dim(name.padEnd(7))} ${value}`).join("\n"),
     ...(status.clustered ? [nodeTable(status.cluster, paint, now)] : []),
+    // An older node has none.
+    ...(status.sources?.length > 0 ? [sourceTable(status.sources, paint, now)] : []),
     status.flows.length > 0 ? flowTable(status.flows, paint, now) : "There are no flows.",
   ].join("\n\n");
 }

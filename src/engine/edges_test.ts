@@ -585,3 +585,57 @@ Deno.test("what a collector refuses may be expanded into a full stage", async ()
   assert.ok((await outcome).ok);
   await run.stop(0);
 });
+
+Deno.test("a task that follows several events hears of them once, when the last has ended", async () => {
+  for (const failing of [false, true]) {
+    const source = new HandSource();
+    const heard: boolean[] = [];
+    const slow = gate<null>();
+    const { run } = await startFlow([
+      source.task(),
+      waits(
+        "follow",
+        (event) =>
+          new Tracked(
+            new Many([1, 2, 3].map((data) => ({ ...event, data }))),
+            ({ ok }) => heard.push(ok),
+          ),
+      ),
+      waits("slow", slow.run),
+    ]);
+    const outcome = source.output.deliver(testEvent("all"));
+    await settle();
+    assert.deepEqual(data(slow.waiting.map(({ event }) => event)), [1, 2, 3]);
+    slow.waiting[0]!.resolve(null);
+    if (failing) slow.waiting[1]!.reject(new Error("no"));
+    else slow.waiting[1]!.resolve(null);
+    await settle();
+    assert.deepEqual(heard, []);
+    slow.waiting[2]!.resolve(null);
+    assert.equal((await outcome).ok, !failing);
+    assert.deepEqual(heard, [!failing]);
+    assert.equal(run.health().open, 0);
+    await run.stop(0);
+  }
+});
+
+Deno.test("a task that follows no event at all hears of it, and so does one whose events fail to come", async () => {
+  const source = new HandSource();
+  const heard: boolean[] = [];
+  const { run } = await startFlow([
+    source.task(),
+    waits("follow", (event) =>
+      new Tracked(
+        new Many((function* () {
+          if (event.data === "fails") throw new Error("no");
+        })()),
+        ({ ok }) => heard.push(ok),
+      )),
+    pass("end"),
+  ]);
+  assert.ok((await source.output.deliver(testEvent("none"))).ok);
+  assert.ok(!(await source.output.deliver(testEvent("fails"))).ok);
+  assert.deepEqual(heard, [true, false]);
+  assert.equal(run.health().open, 0);
+  await run.stop(0);
+});

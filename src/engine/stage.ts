@@ -339,13 +339,14 @@ export class Stage implements Target {
       return pipeline.failFrom(node, event, slot.failure.cause, slot.attempt, copy);
     }
     if (output === null) return;
-    if (output instanceof Tracked) return this.#follow(output, copy);
-    if (output instanceof Many) return this.#many(slot, output);
+    if (output instanceof Tracked) return this.#follow(slot, output);
+    if (output instanceof Many) return this.#many(slot, output, copy);
     return pipeline.enter(this.#out, output, copy);
   }
 
-  #follow({ event, settled }: Tracked, copy: Copy): void | Promise<void> {
+  #follow(slot: Slot, { event, settled }: Tracked): void | Promise<Failure | void> {
     const { pipeline } = this;
+    const { copy } = slot;
     const { delivery: parent } = copy;
     parent.hold();
     const { delivery } = new NestedOrigin(
@@ -356,15 +357,24 @@ export class Stage implements Target {
       (outcome) => settled(parent.expired ? parent.outcome : outcome),
     );
     delivery.reply = parent.reply;
-    const accepted = pipeline.enter(this.#out, event, { delivery, path: copy.path, event: null });
+    const inner: Copy = { delivery, path: copy.path, event: null };
+    const accepted = event instanceof Many
+      ? this.#many(slot, event, inner)
+      : pipeline.enter(this.#out, event, inner);
     delivery.settle();
     return accepted;
   }
 
-  /** Answers with the failure where no output has left, so that the attempt can be taken back. */
-  async #many(slot: Slot, { events, expansion }: Many): Promise<Failure | void> {
+  /**
+   * Answers with the failure where no output has left, so that the attempt can be taken back; where
+   * somebody follows, the failure is the end that they hear of.
+   */
+  async #many(
+    slot: Slot,
+    { events, expansion }: Many,
+    copy: Copy,
+  ): Promise<Failure | void> {
     const { pipeline, node } = this;
-    const { copy } = slot;
     const { delivery } = copy;
     delivery.hold();
     if (expansion) delivery.reply?.expanded(node);
@@ -381,7 +391,7 @@ export class Stage implements Target {
         if (pause) await pause;
       }
     } catch (cause) {
-      if (left === 0) return { cause };
+      if (left === 0 && copy === slot.copy) return { cause };
       await pipeline.failFrom(node, slot.event, cause, slot.attempt, copy);
     }
     delivery.settle();

@@ -1,6 +1,6 @@
 import type * as v from "valibot";
 import type { Clock } from "../core/clock.ts";
-import type { FlowError, Position } from "../core/errors.ts";
+import { FlowError, type Position } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
 import type { Data, FlowEvent, Json } from "./event.ts";
@@ -9,6 +9,12 @@ import type { Services } from "./services.ts";
 
 export type Outcome = { readonly ok: true } | { readonly ok: false; readonly cause: unknown };
 export const DONE: Outcome = { ok: true };
+
+/** Whether a delivery was not tried to its end: its flow stopped, or is another node's by now. */
+export function isCutShort(cause: unknown): boolean {
+  return cause instanceof FlowError &&
+    (cause.code === "delivery.stopped" || cause.code === "cluster.fenced");
+}
 
 /** Hands one event on. It never throws: what goes wrong behind it is that step's own failure. */
 export type Emit = (event: FlowEvent) => void;
@@ -49,9 +55,12 @@ export class Many {
   ) {}
 }
 
-/** One event whose end the task wants to hear of; what comes of it still counts for the delivery. */
+/**
+ * One event, or several, whose end the task wants to hear of: the last one's, or the first failure.
+ * What comes of them still counts for the delivery.
+ */
 export class Tracked {
-  constructor(readonly event: FlowEvent, readonly settled: (outcome: Outcome) => void) {}
+  constructor(readonly event: FlowEvent | Many, readonly settled: (outcome: Outcome) => void) {}
 }
 
 /** `null` drops the event on purpose. */

@@ -164,9 +164,9 @@ export async function runAsyncTask<D extends AsyncDefinition<v.GenericSchema>>(
 
 /** The events of an output, as a list. */
 export async function outputs(output: Output): Promise<FlowEvent[]> {
+  if (output instanceof Tracked) return await outputs(output.event);
   if (output === null) return [];
-  if (output instanceof Many) return await Array.fromAsync(output.events);
-  return [output instanceof Tracked ? output.event : output];
+  return output instanceof Many ? await Array.fromAsync(output.events) : [output];
 }
 
 function asEvent(item: unknown): FlowEvent {

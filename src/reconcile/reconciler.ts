@@ -25,6 +25,8 @@ const PREPARE_TOGETHER = 2_000;
 interface Entry {
   wanted: Wanted | null;
   run: FlowRun | null;
+  /** The last good version, which an elected flow goes back to after a loss. */
+  last: Flow | null;
   /** Of an elected flow. */
   standing: Standing | null;
   preparation: Preparation | null;
@@ -116,7 +118,10 @@ export class Reconciler {
     const kept = new Set(effective.map(({ identity }) => identity));
     for (const [identity, entry] of this.#entries) {
       if (entry.run) continue;
-      if (!kept.has(identity)) void this.#leave(entry);
+      if (!kept.has(identity)) {
+        entry.last = null;
+        void this.#leave(entry);
+      }
       if (entry.wanted === null) this.#entries.delete(identity);
     }
     this.#retryLater();
@@ -140,6 +145,7 @@ export class Reconciler {
         this.#entries.set(one.identity, {
           wanted: one,
           run: null,
+          last: null,
           standing: null,
           preparation: null,
           error: null,
@@ -156,8 +162,7 @@ export class Reconciler {
       const entry = this.#entries.get(one.identity)!;
       if (one.flow instanceof FlowErrors) {
         this.#reject(entry, one.flow);
-        const last = entry.run?.flow ?? entry.standing?.flow;
-        if (last) flows.push(last);
+        if (entry.last) flows.push(entry.last);
         continue;
       }
       // What already runs needs no proof; an error that was mended by going back is over.
@@ -173,9 +178,7 @@ export class Reconciler {
     if (losers.size === 0) return [...flows];
     const kept = flows.flatMap((flow) => {
       if (!losers.has(flow.identity)) return [flow];
-      const { run, standing } = this.#entries.get(flow.identity)!;
-      const last = run?.flow ?? standing?.flow;
-      return last ? [last] : [];
+      return this.#entries.get(flow.identity)!.last ?? [];
     });
     const again = assignClaims(kept);
     const stays = (identity: string) => !again.has(identity);
@@ -196,6 +199,7 @@ export class Reconciler {
         await this.#forget(entry);
       }
     }
+    if (this.#stopped) return [];
     const preparations = flows.map((flow) => {
       const entry = this.#entries.get(flow.identity)!;
       return { entry, preparation: entry.preparation ??= new Preparation(flow, this.options) };
@@ -261,6 +265,7 @@ export class Reconciler {
     const entry = this.#entries.get(run.flow.identity)!;
     const old = entry.run;
     entry.run = run;
+    entry.last = run.flow;
     entry.error = null;
     entry.since = this.#now();
     this.#start(entry, run, old);

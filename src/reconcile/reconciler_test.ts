@@ -262,6 +262,23 @@ Deno.test("stop does not wait for a preparation that never ends", async () => {
   assert.equal(await reconciler.stop(0), true);
 });
 
+Deno.test("whenever stop comes, nothing goes on being prepared", async () => {
+  for (let turns = 0; turns < 20; turns++) {
+    const { clock, reconciler } = setUp();
+    const slow = (digest: string) =>
+      wanted("a", digest, [new HandSource().task(), slowToPrepare().task]);
+    const applied = reconciler.apply([slow("1")]);
+    await clock.advance(2_000);
+    await applied;
+    void reconciler.apply([slow("2")]);
+    for (let i = 0; i < turns; i++) await null;
+    let stopped = false;
+    void reconciler.stop(0).then(() => stopped = true);
+    await settle();
+    assert.deepEqual([turns, stopped, clock.pending], [turns, true, 0]);
+  }
+});
+
 Deno.test("stop holds its deadline for flows that are draining already", async () => {
   const { reconciler, clock } = setUp();
   const source = new HandSource();

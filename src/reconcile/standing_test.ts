@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { settle, TestClock } from "../core/clock.ts";
-import { FlowError } from "../core/errors.ts";
+import { FlowError, FlowErrors } from "../core/errors.ts";
 import { silentLog } from "../core/log.ts";
 import { seededRandom } from "../core/random.ts";
 import { DEFAULT_RETRY } from "../engine/retry.ts";
@@ -268,6 +268,40 @@ Deno.test("a flow that cannot be made ready again leaves the election to nodes t
   await settle(10);
   assert.deepEqual(state(), ["a invalid"]);
   assert.deepEqual(hand.seen, ["stand a", "withdraw a"]);
+  await reconciler.stop(0);
+});
+
+Deno.test("a broken file does not cost an elected flow its last good version, even if that has to wait", async () => {
+  const { clock, hand, reconciler, state } = setUp();
+  const source = new HandSource();
+  let away = false;
+  const far = entry("far", {
+    type: "far",
+    summary: "",
+    config: {} as never,
+    examples: [],
+    mode: "sync",
+    create() {
+      if (away) throw new FlowError("nats.unavailable", "away");
+      return (event, emit) => emit(event);
+    },
+  });
+  await reconciler.apply([elected("1", [source.task(), far])]);
+  hand.grant("a");
+  const broken = new FlowErrors([new FlowError("flow.invalid", "broken")]);
+  await reconciler.apply([{ ...elected("2", []), flow: broken }]);
+  away = true;
+  const lost = hand.candidates.get("a")!.lose();
+  await clock.advance(0);
+  await lost;
+  await clock.advance(1_000);
+  assert.deepEqual(hand.seen, ["stand a", "withdraw a"]);
+  away = false;
+  await clock.advance(60_000);
+  assert.deepEqual(hand.seen, ["stand a", "withdraw a", "stand a"]);
+  await reconciler.apply([]);
+  await clock.advance(1_000);
+  assert.deepEqual([state(), hand.candidates.size], [[], 0]);
   await reconciler.stop(0);
 });
 

@@ -4,6 +4,8 @@ import type { Log } from "../core/log.ts";
 import { listedEnv, wholeEnv } from "../flow/env.ts";
 import type { Resources } from "../flow/resource.ts";
 import type { Services } from "../flow/services.ts";
+import type { Source } from "../flow/source.ts";
+import type { Published, Workspaces } from "../flow/workspace.ts";
 import type { TaskDefinition } from "../flow/task.ts";
 import { nearest } from "../flow/similar.ts";
 import * as parts from "../parts.ts";
@@ -18,6 +20,7 @@ import { SourcePoller, type SourceState } from "../workspace/poller.ts";
 import { WorkspaceSource } from "../workspace/source.ts";
 import { StoreFlows } from "../workspace/store_flows.ts";
 import { StoreWorkspaces } from "../workspace/workspaces.ts";
+import { standing, workspacesForFlows } from "./flow_workspaces.ts";
 
 export interface FlowFeedOptions {
   readonly config: Config;
@@ -27,9 +30,16 @@ export interface FlowFeedOptions {
   readonly stores: parts.Stores;
   /** Resources that flows from everywhere may use. */
   readonly shared: Resources;
+  /** Those of them that other tools keep in the store, where there are any. */
+  readonly stored?: Pick<Source, "watch">;
   readonly env: Readonly<Record<string, string>>;
   readonly log: Log;
   readonly signal: AbortSignal;
+}
+
+/** How one of `sources:` is, as this node knows it. */
+export interface SourceStatus extends SourceState {
+  readonly kind: "git" | "oci";
 }
 
 /**
@@ -94,8 +104,27 @@ export class FlowFeed {
     return this.#sources?.shadowed() ?? [];
   }
 
-  states(): SourceState[] {
-    return [...this.#pollers.values()].map((poller) => poller.state());
+  states(): SourceStatus[] {
+    return this.#options.config.sources.flatMap(({ name, git }): SourceStatus[] => {
+      const poller = this.#pollers.get(name);
+      return poller ? [{ kind: git ? "git" : "oci", ...poller.state() }] : [];
+    });
+  }
+
+  /** Workspaces as tasks may use them. */
+  get workspacesForFlows(): Workspaces {
+    const names = this.#options.config.sources.map(({ name }) => name);
+    return workspacesForFlows(this.workspaces, new Set(names));
+  }
+
+  /**
+   * Checks a source now and says what became of what it gave.
+   *
+   * @throws {FlowError} `source.unknown`, and what the check throws
+   */
+  async sync(name: string, options: { readonly force: boolean }): Promise<Published> {
+    const published = await this.poller(name).check(options);
+    return published ?? standing(name, await this.workspaces.list());
   }
 
   /** @throws {FlowError} `source.unknown` */
@@ -140,14 +169,13 @@ export class FlowFeed {
   }
 
   async #localParts(): Promise<FlowPart[]> {
-    const { config: { flows, resources }, services: { clock }, stores } = this.#options;
-    const beside = resources.path === undefined ? [] : [parts.fileSource(resources.path, clock)];
+    const { config: { flows }, services: { clock }, stores } = this.#options;
     const found: FlowPart[] = [];
     if (flows.path !== undefined) {
       found.push({
         rank: RANK.files,
         source: parts.fileSource(flows.path, clock),
-        beside,
+        beside: this.#beside(),
         loader: new FlowLoader("files", {
           ...this.#outside(),
           outside: false,
@@ -162,9 +190,18 @@ export class FlowFeed {
       const store = await stores.named(db_name);
       const source = new StoreFlows({ store, prefix, clock });
       const loader = new FlowLoader("store", this.#outside());
-      found.push({ rank: RANK.keys, source, beside, loader });
+      found.push({ rank: RANK.keys, source, beside: this.#beside(), loader });
     }
     return found;
+  }
+
+  /** Shared resources: what they say is part of every flow that refers to them. */
+  #beside(): Pick<Source, "watch">[] {
+    const { config: { flows, resources }, services: { clock }, stored } = this.#options;
+    const files = resources.path !== undefined && flows.watch
+      ? [parts.fileSource(resources.path, clock)]
+      : [];
+    return stored ? [...files, stored] : files;
   }
 
   /** For flows that came from elsewhere, which see the variables of `flows.env` only. */
@@ -181,7 +218,7 @@ export class FlowFeed {
     return {
       rank,
       source: new WorkspaceSource({ store: stores.system, name, clock }),
-      beside: [],
+      beside: this.#beside(),
       loader: new FlowLoader(`workspace:${name}`, this.#outside()),
     };
   }

@@ -17,6 +17,12 @@ import type { StoreResources } from "../workspace/store_flows.ts";
 /** Milliseconds between two attempts to reach what the runtime cannot start without. */
 const REACH_AGAIN = 2_000;
 
+/** What a node is that has not joined its cluster. */
+const OUTSIDE: Pick<Cluster, "mayRun" | "view"> = {
+  mayRun: () => false,
+  view: () => ({ member: false, nodes: [], flows: [] }),
+};
+
 export interface FoundationOptions {
   readonly config: Config;
   readonly clock: Clock;
@@ -40,7 +46,7 @@ export interface Opened {
 
 /** What flows stand on: stores, the cluster, script engines, the scheduler. */
 export class Foundation {
-  /** The node on its own until it has joined others. */
+  /** With NATS a node that may do nothing until it has joined the others. */
   cluster: Cluster;
   /** Why opening takes so long. */
   waiting: string | undefined;
@@ -48,7 +54,8 @@ export class Foundation {
 
   constructor(readonly options: FoundationOptions) {
     const now = () => options.clock.now();
-    this.cluster = soloCluster({ nodeId: uuid7(now()), now, version, host: hostName() });
+    const alone = soloCluster({ nodeId: uuid7(now()), now, version, host: hostName() });
+    this.cluster = options.config.cache.type === "nats" ? { ...alone, ...OUTSIDE } : alone;
   }
 
   /**

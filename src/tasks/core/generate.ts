@@ -4,9 +4,17 @@ import { FlowError, FlowErrors, toFlowError } from "../../core/errors.ts";
 import type { Schedule, Scheduler } from "../../flow/scheduler.ts";
 import { Count, Duration, TemplateJson } from "../../flow/schema.ts";
 import type { Services } from "../../flow/services.ts";
-import { defineTask, type Outcome } from "../../flow/task.ts";
+import { defineTask, isCutShort, type Outcome } from "../../flow/task.ts";
 import { claimsOf, holderIsGone, settledOr } from "./claims.ts";
-import { decide, finished, latestDue, type SeenTick, TickLedger, type TickPlan } from "./tick.ts";
+import {
+  decide,
+  finished,
+  latestDue,
+  type SeenTick,
+  TickLedger,
+  type TickPlan,
+  type TickRecord,
+} from "./tick.ts";
 import { checkPayload, tickEvent } from "./tick_event.ts";
 
 const Config = v.strictObject({
@@ -138,7 +146,7 @@ export const generate = defineTask({
     }
     if (findings.length > 0) throw new FlowErrors(findings);
   },
-  create({ config, name, flow, clock, log, services, defer }) {
+  create({ config, name, flow, clock, log, services, epoch, defer }) {
     const schedule = scheduleOf(config);
     const ledger = ledgerOf(config, name, flow, services);
     const { cluster } = services;
@@ -163,6 +171,21 @@ export const generate = defineTask({
         if (claims.get(claimName) === promise) claims.delete(claimName);
         resolve();
       };
+    }
+
+    /** Others have other ticks, or do not run the flow while this node owns it. */
+    const isAlone = () => config.scope === "node" || epoch() > 0;
+
+    /** Milliseconds to leave a tick to the first in line, unless that one did not come last time. */
+    function lateness({ holder }: TickRecord): number {
+      const first = isAlone() || holder === cluster.nodeId || cluster.rank(claimName) === 0;
+      return first ? 0 : cluster.renewInterval;
+    }
+
+    function isLeft({ state, holder }: TickRecord): boolean | Promise<boolean> {
+      if (state !== "running") return false;
+      if (isAlone() && holder !== cluster.nodeId) return true;
+      return holderIsGone(cluster, holder, claims.has(claimName));
     }
 
     function ended(claim: SeenTick, started: number, outcome: Outcome) {
@@ -196,18 +219,14 @@ export const generate = defineTask({
             continue;
           }
           const seen = await ledger.read();
-          const gone = seen.record.state === "running" &&
-            await holderIsGone(cluster, seen.record.holder, claims.has(claimName));
-          const decision = decide(seen.record, plan, clock.now(), gone);
+          const decision = decide(seen.record, plan, clock.now(), await isLeft(seen.record));
           if (decision.kind === "over") return;
           if (decision.kind === "busy") {
             await sleep(clock, LOOK_AGAIN, signal);
             continue;
           }
-          // The first in line claims at once; the others only what it does not come for.
-          const late = cluster.rank(claimName) === 0 ? 0 : cluster.renewInterval;
           const tickDone = schedule
-            ? await waitUntil(services.scheduler, decision.at + late, signal)
+            ? await waitUntil(services.scheduler, decision.at + lateness(seen.record), signal)
             : () => {};
           try {
             if (signal.aborted) return;
@@ -220,15 +239,20 @@ export const generate = defineTask({
             const started = clock.now();
             const tick = decision.left ? decision.at : latestDue(decision.at, plan, started);
             const claim = await ledger.claim(seen, tick, cluster.nodeId);
-            if (!claim) {
+            // The store may have taken so long that others could have it by now.
+            if (!claim || !cluster.mayRun()) {
               release();
               continue;
             }
             const outcome = await output.deliver(
               tickEvent(config.payload, name, claim.record, plan, started),
             );
-            // Stopped half-way is not failed: whoever comes next finds the claim and runs it again.
-            if (signal.aborted && isStopped(outcome)) return release();
+            // Cut short is not failed: whoever comes next finds the claim and runs it again.
+            if (!outcome.ok && isCutShort(outcome.cause)) {
+              release();
+              await sleep(clock, LOOK_AGAIN, signal);
+              continue;
+            }
             ended(claim, started, outcome);
             await finish!();
             if (!outcome.ok && !schedule) await sleep(clock, PAUSE_AFTER_FAILURE, signal);
@@ -272,9 +296,4 @@ function waitUntil(scheduler: Scheduler, time: number, signal: AbortSignal): Pro
     signal.addEventListener("abort", go, { once: true });
     timer = scheduler.at(time, go);
   });
-}
-
-function isStopped(outcome: Outcome): boolean {
-  return !outcome.ok && outcome.cause instanceof FlowError &&
-    outcome.cause.code === "delivery.stopped";
 }

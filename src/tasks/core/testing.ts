@@ -83,9 +83,10 @@ export async function findingsOf(
 const clusters = new WeakMap<TestClock, Map<string, Cluster>>();
 
 /** A node alone with its store: one and the same for all that a test starts on it. */
-export function clusterOf(clock: TestClock, nodeId: string): Cluster {
+export function clusterOf(clock: TestClock, nodeId: string, some: Partial<Cluster> = {}): Cluster {
   const nodes = clusters.get(clock) ?? new Map<string, Cluster>();
-  const cluster = nodes.get(nodeId) ?? soloCluster({ nodeId, now: () => clock.now() });
+  const cluster = nodes.get(nodeId) ??
+    { ...soloCluster({ nodeId, now: () => clock.now() }), ...some };
   clusters.set(clock, nodes.set(nodeId, cluster));
   return cluster;
 }
@@ -99,17 +100,23 @@ export async function startGenerate(
     nodeId?: string;
     end?: (event: FlowEvent) => Outcome | Promise<Outcome>;
     log?: Log;
+    /** What this node is told of the others. */
+    cluster?: Partial<Cluster>;
+    /** Of an elected flow. */
+    epoch?: number;
   },
 ) {
   const { clock, store } = given;
   const scheduler = minuteScheduler(clock);
   const nodeId = given.nodeId ?? "node-a";
+  const cluster = clusterOf(clock, nodeId, given.cluster);
   const context = {
     ...testContext(generate, config, {
       clock,
-      services: { runtimeStore: store, scheduler, cluster: clusterOf(clock, nodeId) },
+      services: { runtimeStore: store, scheduler, cluster },
       name: "tick",
     }),
+    epoch: () => given.epoch ?? 0,
     ...(given.log && { log: given.log }),
   };
   const source = await generate.create(context);

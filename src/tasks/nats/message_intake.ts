@@ -3,11 +3,12 @@ import { type Clock, sleep } from "../../core/clock.ts";
 import { type FlowError, isTransient, toFlowError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
 import { type FlowEvent, isBytes, type JsonObject, newEvent } from "../../flow/event.ts";
-import type { Outcome, SourceOutput } from "../../flow/task.ts";
+import { isCutShort, type Outcome, type SourceOutput } from "../../flow/task.ts";
 import { tooOften } from "./dead_letters.ts";
 import { ID_HEADER, messageMeta, readHeaders } from "./headers.ts";
 import { decodePayload, ownBytes, type PayloadMode } from "./payload.ts";
 import { factsOf, type Taken, type TakenMessages } from "./taken.ts";
+import type { Untried } from "./untried.ts";
 
 export interface IntakeOptions {
   readonly taken: TakenMessages;
@@ -18,6 +19,8 @@ export interface IntakeOptions {
   readonly throttle: number;
   /** Deliveries of one message; `undefined` without end. */
   readonly maxDeliver: number | undefined;
+  /** Deliveries that do not count; left out where nobody counts. */
+  readonly untried?: Untried;
   /** Whether what failed for good is given up at once. */
   readonly termPermanent: boolean;
   /** Milliseconds until a message that failed comes again, after its n-th delivery. */
@@ -35,8 +38,10 @@ export class MessageIntake {
   #output: SourceOutput | null = null;
   /** Whether the window, or `throttle`, lets nothing in for now. */
   #paused = false;
-  /** Messages on their way to the dead letters. */
-  readonly #givingUp = new Set<Promise<void>>();
+  /** What goes back untried, once that has been noted. */
+  #back: Taken[] = [];
+  /** Messages on their way to the dead letters, or back. */
+  readonly #leaving = new Set<Promise<void>>();
 
   constructor(readonly options: IntakeOptions) {}
 
@@ -51,7 +56,7 @@ export class MessageIntake {
     if (!info) return;
     const taken = this.options.taken.add(message, info);
     if (!taken) return;
-    if (this.#isOver) return this.options.taken.nak(taken, 0);
+    if (this.#isOver) return this.#giveBack([taken]);
     this.#queue.push(taken);
     this.#pump();
   }
@@ -59,16 +64,16 @@ export class MessageIntake {
   /** Nothing is emitted any more; what waits goes back at once. */
   stop(): void {
     this.#output = null;
-    for (const taken of this.#queue.splice(0)) this.options.taken.nak(taken, 0);
+    this.#giveBack(this.#queue.splice(0));
   }
 
   get #isOver(): boolean {
     return this.#output === null || this.#output.signal.aborted;
   }
 
-  /** Resolves when nothing is on its way to the dead letters. */
+  /** Resolves when nothing is on its way to the dead letters, or back. */
   async settled(): Promise<void> {
-    while (this.#givingUp.size > 0) await Promise.all(this.#givingUp);
+    while (this.#leaving.size > 0) await Promise.all(this.#leaving);
   }
 
   #pump(): void {
@@ -90,12 +95,24 @@ export class MessageIntake {
   }
 
   #emit(taken: Taken, output: SourceOutput): void | Promise<void> {
-    const { maxDeliver, payload, clock } = this.options;
-    const { message, info, bytes } = taken;
     // A message that ends the process never fails: it just comes again.
-    if (maxDeliver !== undefined && info.deliveries > maxDeliver) {
-      return this.#giveUp(taken, tooOften(info.deliveries, maxDeliver));
-    }
+    if (!this.#mayBeOver(taken, 1)) return this.#bring(taken, output);
+    return this.#leaves(this.#tooOften(taken)).then((isOver) => {
+      if (isOver) return;
+      if (this.#isOver) return this.#giveBack([taken]);
+      return this.#bring(taken, output);
+    });
+  }
+
+  /** Whether so many more deliveries than it has are more than it may have. */
+  #mayBeOver({ info }: Taken, more: number): boolean {
+    const { maxDeliver } = this.options;
+    return maxDeliver !== undefined && info.deliveries > maxDeliver;
+  }
+
+  #bring(taken: Taken, output: SourceOutput): void | Promise<void> {
+    const { payload, clock } = this.options;
+    const { message, bytes } = taken;
     const settled = (outcome: Outcome) => this.#settled(taken, outcome);
     let event: FlowEvent;
     try {
@@ -118,7 +135,7 @@ export class MessageIntake {
     const { options } = this;
     const { deliveries } = taken.info;
     // It was not tried to its end, so another replica shall not wait for it.
-    if (cause.code === "delivery.stopped") return options.taken.nak(taken, 0);
+    if (isCutShort(cause)) return options.taken.nak(taken, 0);
     const isLast = options.maxDeliver !== undefined && deliveries >= options.maxDeliver;
     if (isLast || (options.termPermanent && isHopeless(cause))) return this.#giveUp(taken, cause);
     options.taken.nak(taken, Math.max(options.delay(deliveries), cause.retryAfter ?? 0));

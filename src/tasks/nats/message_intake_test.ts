@@ -98,6 +98,21 @@ Deno.test("what came too often is given up before it is seen, what fails last ri
   it.taken.close();
 });
 
+Deno.test("what was cut short goes back at once, also after the last delivery", () => {
+  const it = taking({
+    maxDeliver: 1,
+    deadLetter: () => Promise.reject(new Error("not asked for")),
+  });
+  const output = handOutput();
+  it.intake.start(output);
+  for (const [sequence, code] of ["delivery.stopped", "cluster.fenced"].entries()) {
+    it.intake.take(streamMessage({ sequence: sequence + 1 }));
+    output.emitted[sequence]!.end(failed(code));
+  }
+  assert.deepEqual(it.answers, ["1 -NAK", "2 -NAK"]);
+  it.taken.close();
+});
+
 Deno.test("only what is the event's own fault is given up at once", async () => {
   const it = taking({ termPermanent: true });
   const output = handOutput();

@@ -3,7 +3,7 @@ import { FlowError, toFlowError } from "../../core/errors.ts";
 import type { FlowEvent, Meta } from "../../flow/event.ts";
 import { type Claim, isQueueName } from "../../flow/queue.ts";
 import { Count, Duration } from "../../flow/schema.ts";
-import { defineTask, type Outcome } from "../../flow/task.ts";
+import { defineTask, isCutShort, type Outcome } from "../../flow/task.ts";
 import { QueueName } from "./fields.ts";
 import { delayAfter, isHopeless, tooOften } from "./redelivery.ts";
 
@@ -101,7 +101,7 @@ export const queueSubscribe = defineTask({
       if (outcome.ok) return claim.ack();
       const cause = toFlowError(outcome.cause);
       // It was not tried to its end, so nobody else shall wait for it.
-      if (cause.code === "delivery.stopped") return claim.nak(0);
+      if (isCutShort(cause)) return claim.nak(0);
       const hopeless = config.on_permanent === "dead_letter" && isHopeless(cause);
       if (hopeless || claim.attempts >= most) return giveUp(claim, cause);
       return claim.nak(Math.max(delay(claim), cause.retryAfter ?? 0));

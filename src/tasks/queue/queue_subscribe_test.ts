@@ -169,6 +169,17 @@ Deno.test("queue_subscribe puts an event aside after max_deliver", async () => {
   assert.deepEqual([data, (error as { attempts: number }).attempts], [1, 3]);
 });
 
+Deno.test("queue_subscribe gives back at once what another node goes on with", async () => {
+  await using world = new QueueTestWorld();
+  const { target } = await taking(world, { max_deliver: 2 });
+  const fenced = new FlowError("cluster.fenced", "Not ours");
+  target.fails = () => target.events.length === 1 ? fenced : null;
+  await push(world, 1);
+  await settle(40);
+  assert.deepEqual(target.attempts, [1, 2]);
+  assert.equal(await eventsOf(world, "q"), 0);
+});
+
 Deno.test("queue_subscribe does not deliver once more what ended the process too often", async () => {
   await using world = new QueueTestWorld();
   const queue = await push(world, "deadly");

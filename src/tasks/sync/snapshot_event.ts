@@ -2,6 +2,7 @@
 import * as v from "valibot";
 import { FlowError } from "../../core/errors.ts";
 import type { Data, Json, JsonObject } from "../../flow/event.ts";
+import { isMap } from "../../flow/kind.ts";
 import { snapshotFile } from "../../flow/snapshot_file.ts";
 import type { Snapshot, SnapshotFile, SnapshotProblem } from "../../flow/source.ts";
 
@@ -62,12 +63,9 @@ export function snapshotData(snapshot: Snapshot, about: JsonObject): JsonObject 
 
 /** @throws {FlowError} `event.snapshot_invalid` */
 export function readSnapshot(data: Data): Snapshot {
+  if (!isMap(data)) throw invalid("it is not the data of a snapshot");
   const parsed = v.safeParse(SnapshotData, data);
-  if (!parsed.success) {
-    const [issue] = parsed.issues;
-    const place = v.getDotPath(issue);
-    throw invalid(place ? `"${place}" is not as expected` : "it is not the data of a snapshot");
-  }
+  if (!parsed.success) throw invalid(`"${v.getDotPath(parsed.issues[0])}" is not as expected`);
   const { version, files, problems } = parsed.output;
   const byPath = new Map<string, SnapshotFile>();
   for (const { path, content, base64 } of files) {

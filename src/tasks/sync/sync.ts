@@ -1,7 +1,6 @@
 import { derive, type FlowEvent, type JsonObject } from "../../flow/event.ts";
 import type { Remote, RemoteFile, RemoteSnapshot } from "../../flow/remote.ts";
-import { type AsyncRun, type Output, type TaskContext, Tracked } from "../../flow/task.ts";
-import { followed } from "./followed.ts";
+import { type AsyncRun, Many, type Output, type TaskContext, Tracked } from "../../flow/task.ts";
 import { SeenVersion } from "./seen.ts";
 import { contentOf, snapshotData } from "./snapshot_event.ts";
 
@@ -66,9 +65,9 @@ export async function syncRun(
     for (const { error } of snapshot.problems) {
       log.warning(error.message, { code: error.code, version: snapshot.version });
     }
-    const done = () => seen.write(snapshot.version, order);
-    if (emit === "files") return followed(filesOf(event, snapshot), done);
-    const data = snapshotData(snapshot, ofSnapshot(snapshot));
-    return new Tracked(derive(event, { data, subject: name }), ({ ok }) => ok && done());
+    const output = emit === "files"
+      ? new Many(filesOf(event, snapshot))
+      : derive(event, { data: snapshotData(snapshot, ofSnapshot(snapshot)), subject: name });
+    return new Tracked(output, ({ ok }) => ok && seen.write(snapshot.version, order));
   };
 }

@@ -1,0 +1,55 @@
+import * as v from "valibot";
+import { decodeRecord, encodeRecord } from "../../flow/record.ts";
+import type { Key, Store } from "../../flow/store.ts";
+
+/** Milliseconds for which it is remembered. */
+const KEPT = 86_400_000;
+/** Messages that one node remembers, the newest. */
+const MOST = 10_000;
+
+/** How often each message was given back. */
+const Record = v.object({ messages: v.record(v.string(), v.number()) });
+
+/**
+ * Messages that were given back without having been tried to their end, as when a flow is replaced. The
+ * server counts those deliveries like any other, and only here is it known that they prove nothing.
+ */
+export class Untried {
+  readonly #own: Key;
+
+  /**
+   * @param room Where all nodes keep theirs, for one consumer.
+   * @param nodeId New at every start, so that nobody else writes the same record.
+   */
+  constructor(readonly store: Store, readonly room: Key, nodeId: string) {
+    this.#own = [...room, nodeId];
+  }
+
+  /** Call it before the messages go back: the next one who gets them may look at once. */
+  async note(messages: readonly string[]): Promise<void> {
+    for (;;) {
+      const entry = await this.store.get(this.#own);
+      const before = entry ? decodeRecord(entry.value, Record).messages : {};
+      const counts = new Map(Object.entries(before));
+      for (const message of messages) {
+        const times = counts.get(message) ?? 0;
+        counts.delete(message);
+        counts.set(message, times + 1);
+      }
+      const bytes = encodeRecord({ messages: Object.fromEntries([...counts].slice(-MOST)) });
+      const written = entry
+        ? await this.store.update(this.#own, bytes, entry.revision, { ttl: KEPT })
+        : await this.store.create(this.#own, bytes, { ttl: KEPT });
+      if (written !== null) return;
+    }
+  }
+
+  /** How often any node gave this message back. */
+  async count(message: string): Promise<number> {
+    let times = 0;
+    for await (const { value } of this.store.list(this.room)) {
+      times += decodeRecord(value, Record).messages[message] ?? 0;
+    }
+    return times;
+  }
+}

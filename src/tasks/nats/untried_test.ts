@@ -1,0 +1,26 @@
+import assert from "node:assert/strict";
+import { TestClock } from "../../core/clock.ts";
+import { MemoryStore } from "../../store/memory.ts";
+import { Untried } from "./untried.ts";
+
+Deno.test("what any node gave back untried is counted, for a day", async () => {
+  const clock = new TestClock();
+  const store = new MemoryStore({ clock });
+  const room = ["flow", "f", "untried", "d"];
+  const [a, b] = [new Untried(store, room, "a"), new Untried(store, room, "b")];
+  assert.equal(await b.count("1@x"), 0);
+  await Promise.all([a.note(["1@x", "2@x"]), new Untried(store, room, "a").note(["1@x"])]);
+  await b.note(["1@x"]);
+  assert.deepEqual([await b.count("1@x"), await a.count("2@x"), await a.count("3@x")], [3, 1, 0]);
+  await clock.advance(86_400_000);
+  assert.equal(await b.count("1@x"), 0);
+});
+
+Deno.test("a node remembers the messages it gave back last", async () => {
+  const untried = new Untried(new MemoryStore({ clock: new TestClock() }), ["d"], "a");
+  const messages = Array.from({ length: 10_000 }, (_, i) => `${i}@x`);
+  await untried.note(messages);
+  await untried.note(["0@x", "10000@x"]);
+  const counts = await Promise.all(["0@x", "1@x", "2@x", "10000@x"].map((one) => untried.count(one)));
+  assert.deepEqual(counts, [2, 0, 1, 1]);
+});

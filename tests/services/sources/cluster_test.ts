@@ -1,0 +1,51 @@
+/** Three nodes that share NATS: one asks the repository, and all of them run what it holds. */
+import assert from "node:assert/strict";
+import { startNats } from "../nats/server.ts";
+import { answers, CEILING, type Live, tell, withScene } from "./scene.ts";
+
+/** How long it takes until all of them answer. */
+async function allAnswer(nodes: readonly Live[], text: string, limit?: number): Promise<number> {
+  const begin = performance.now();
+  await Promise.all(nodes.map((node) => node.answers("/a", text, limit)));
+  return performance.now() - begin;
+}
+
+Deno.test("three nodes follow one repository, whoever hears of a push", async () => {
+  await using nats = await startNats();
+  await withScene(async ({ repository, server, source, start }) => {
+    const commit = (text: string) => repository.commit({ "flows/a.yaml": answers("/a", text) });
+    const one = await commit("one");
+    const config = {
+      cache: { type: "nats", url: nats.url },
+      sources: [source({ interval: "2s" })],
+    };
+    const nodes = await Promise.all([start(config), start(config), start(config)]);
+    await allAnswer(nodes, "one");
+    const polling = () => nodes.filter((node) => node.runtime.status().sources[0]!.polls);
+    await nodes[0]!.until("one of them polls", () => polling().length === 1);
+
+    await commit("two");
+    tell("polling every 2 s to live, three nodes", await allAnswer(nodes, "two", 5 * 3_000));
+
+    const other = nodes.find((node) => !polling().includes(node))!;
+    await commit("three");
+    assert.equal(await other.push(), 202);
+    tell("webhook to live, three nodes", await allAnswer(nodes, "three", CEILING));
+
+    server.seen.length = 0;
+    await new Promise((resolve) => setTimeout(resolve, 4_500));
+    const checks = server.seen.filter(({ body }) => body.includes("ls-refs")).length;
+    assert.ok(checks >= 1 && checks <= 3, `${checks} checks in 4.5 s`);
+
+    assert.equal((await other.rollback(one.slice(0, 8))).active, one);
+    await allAnswer(nodes, "one");
+    assert.equal((await nodes[0]!.sync()).outcome, "held");
+
+    const [first] = polling();
+    await first!.stop();
+    const rest = nodes.filter((node) => node !== first);
+    await commit("four");
+    await allAnswer(rest, "four");
+    assert.equal(rest.filter((node) => node.runtime.status().sources[0]!.polls).length, 1);
+  });
+});
