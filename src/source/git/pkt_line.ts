@@ -65,7 +65,7 @@ export class PacketReader {
     return packet instanceof Uint8Array ? decoder.decode(packet).replace(/\n$/, "") : packet;
   }
 
-  /** Lines up to the next marker. @throws when there is none, or they have more than `most` letters. */
+  /** Lines up to the next marker. @throws when there is none, or they take more than `most` bytes. */
   async lines(most: number): Promise<{ lines: string[]; marker: Marker }> {
     const lines: string[] = [];
     let size = 0;
@@ -75,7 +75,7 @@ export class PacketReader {
       if (line === "flush" || line === "delimiter" || line === "end") {
         return { lines, marker: line };
       }
-      size += line.length;
+      size += HEAD + line.length; // empty ones take room too
       if (size > most) throw broken("is longer than any list of branches and tags");
       lines.push(line);
     }

@@ -1,5 +1,5 @@
 import { FlowError } from "../../core/errors.ts";
-import { concat } from "./bytes.ts";
+import { Gatherer } from "../gather.ts";
 import type { IdFormat } from "./objects.ts";
 import { type PacketReader, ServerError } from "./pkt_line.ts";
 
@@ -66,18 +66,16 @@ const BAND_ERROR = 3;
  * @throws {FlowError} `source.unavailable`, `source.too_large`
  */
 export async function readSideband(packets: PacketReader, maxBytes: number): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  let length = 0;
+  const pack = new Gatherer();
   for (;;) {
     const packet = await packets.next();
-    if (packet === "flush") return concat(parts);
+    if (packet === "flush") return pack.whole();
     if (!(packet instanceof Uint8Array)) throw new Error("its answer ended too early");
     if (packet[0] === BAND_ERROR) {
       throw new ServerError(new TextDecoder().decode(packet.subarray(1)));
     }
     if (packet[0] !== BAND_PACK) continue;
-    length += packet.length - 1;
-    if (length > maxBytes) {
+    if (pack.length + packet.length - 1 > maxBytes) {
       throw new FlowError(
         "source.too_large",
         `Cannot read the commit: its pack is longer than ${maxBytes} bytes`,
@@ -86,7 +84,7 @@ export async function readSideband(packets: PacketReader, maxBytes: number): Pro
         },
       );
     }
-    parts.push(packet.subarray(1));
+    pack.add(packet.subarray(1));
   }
 }
 

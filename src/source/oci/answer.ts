@@ -1,6 +1,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { formatDuration } from "../../core/duration.ts";
 import { FlowError } from "../../core/errors.ts";
+import { Gatherer } from "../gather.ts";
 import { reasonOf } from "../http_errors.ts";
 
 /** Silence after which the other side counts as gone, milliseconds: before and between bytes. */
@@ -68,25 +69,17 @@ export class Answer {
    * @throws {FlowError} `source.too_large`, `source.unavailable`
    */
   async bytes(limit: number, what: string): Promise<Uint8Array<ArrayBuffer>> {
-    const parts: Uint8Array<ArrayBuffer>[] = [];
-    let length = 0;
+    const body = new Gatherer();
     for await (const part of this.chunks()) {
-      length += part.length;
-      if (length > limit) {
+      if (body.length + part.length > limit) {
         throw new FlowError(
           "source.too_large",
           `Cannot read ${what}: it has more than ${limit} bytes`,
         );
       }
-      parts.push(part);
+      body.add(part);
     }
-    const bytes = new Uint8Array(length);
-    let at = 0;
-    for (const part of parts) {
-      bytes.set(part, at);
-      at += part.length;
-    }
-    return bytes;
+    return body.whole();
   }
 
   async cancel(): Promise<void> {

@@ -1,4 +1,5 @@
 import { FlowError } from "../../core/errors.ts";
+import { Gatherer } from "../gather.ts";
 import type { Budget } from "./budget.ts";
 import { type Descriptor, MEDIA, TITLE } from "./manifest.ts";
 import { safePath } from "./paths.ts";
@@ -145,21 +146,14 @@ async function readFile(
   const path = title ?? fallback;
   if (size !== null) budget.file(path, size);
   const { maxFileSize } = budget.limits;
-  const parts: Uint8Array[] = [];
-  let length = 0;
+  const content = new Gatherer(size ?? 0);
   for await (const part of bytes) {
-    length += part.length;
+    const length = content.length + part.length;
     if (size === null && length > maxFileSize) budget.file(path, length);
-    parts.push(part);
+    content.add(part);
   }
-  if (size === null) budget.file(path, length);
-  const content = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    content.set(part, at);
-    at += part.length;
-  }
-  return { ...EMPTY, files: new Map([[path, content]]) };
+  if (size === null) budget.file(path, content.length);
+  return { ...EMPTY, files: new Map([[path, content.whole()]]) };
 }
 
 /** Takes the entries of an archive: files within the budget, and whiteouts where images have them. */

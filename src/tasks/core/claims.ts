@@ -13,14 +13,21 @@ export function claimsOf(cluster: Cluster): Map<string, Promise<unknown>> {
   return claims;
 }
 
-/** Whether the holder of a claim can no longer be at work on it; `atWork`: what this process knows. */
+/**
+ * Whether the holder of a claim can no longer be at work on it.
+ *
+ * @param atWork What this process knows of its own work.
+ * @param isAlone No other node works on what the claim is for, whoever lives: this one owns the flow.
+ */
 export async function holderIsGone(
   cluster: Cluster,
   holder: string | null,
   atWork: boolean,
+  isAlone: boolean,
 ): Promise<boolean> {
   if (holder === null) return true;
-  return holder === cluster.nodeId ? !atWork : await cluster.isGone(holder);
+  if (holder === cluster.nodeId) return !atWork;
+  return isAlone || await cluster.isGone(holder);
 }
 
 /** Waits until the promise settles or the signal fires, whichever is first; never rejects. */

@@ -44,7 +44,7 @@ export const dedupe = defineTask({
     input: [{ order: 7 }, { order: 8 }],
     output: [{ order: 7 }, { order: 8 }],
   }],
-  create({ config, name, flow, clock, log, services, defer }) {
+  create({ config, name, flow, clock, log, services, epoch, defer }) {
     const { runtimeStore: store, cluster } = services;
     const claims = claimsOf(cluster);
     const recordOf = (state: "pending" | "done") => encodeRecord({ state, holder: cluster.nodeId });
@@ -66,7 +66,7 @@ export const dedupe = defineTask({
         const record = decodeRecord(entry.value, Claim);
         if (record.state === "done") return "done";
         // What this process works on is in `claims`, so a claim of its own here was left behind.
-        if (!await holderIsGone(cluster, record.holder, false)) return "elsewhere";
+        if (!await holderIsGone(cluster, record.holder, false, epoch() > 0)) return "elsewhere";
         const taken = await store.update(key, mine, entry.revision, { ttl: config.ttl });
         if (taken !== null) return taken;
       }

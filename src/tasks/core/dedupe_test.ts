@@ -12,14 +12,31 @@ import { clusterOf, guardedStore, keepingLog } from "./testing.ts";
 const FAILED: Outcome = { ok: false, cause: new Error("no") };
 const away = new FlowError("store.unavailable", "away");
 
-async function start(given: { clock?: TestClock; store?: Store; nodeId?: string; log?: Log } = {}) {
+interface Given {
+  clock?: TestClock;
+  store?: Store;
+  nodeId?: string;
+  log?: Log;
+  /** Whether the nodes of other claims are alive. */
+  othersLive?: boolean;
+  /** Of an elected flow. */
+  epoch?: number;
+}
+
+async function start(given: Given = {}) {
   const clock = given.clock ?? new TestClock();
   const store = given.store ?? new MemoryStore({ clock });
   const context = {
     ...testContext(dedupe, { key: "{{event.data.id}}", ttl: "10m" }, {
       clock,
-      services: { runtimeStore: store, cluster: clusterOf(clock, given.nodeId ?? "node-a") },
+      services: {
+        runtimeStore: store,
+        cluster: clusterOf(clock, given.nodeId ?? "node-a", {
+          ...(given.othersLive && { isGone: () => Promise.resolve(false) }),
+        }),
+      },
     }),
+    epoch: () => given.epoch ?? 0,
     ...(given.log && { log: given.log }),
   };
   const run = await dedupe.create(context);
@@ -126,6 +143,19 @@ Deno.test("a claim that a process left behind is taken over at the next start", 
   second.send("c", 1);
   await settle();
   assert.deepEqual(second.answers[1], "c dropped");
+});
+
+Deno.test("the owner of an elected flow takes over what a node that lives left behind", async () => {
+  for (const [epoch, expected] of [[0, []], [8, ["again passed"]]] as const) {
+    const { clock, store, send } = await start();
+    send("a", 1);
+    await settle();
+    const given = { clock, store, nodeId: "node-b", othersLive: true, epoch };
+    const b = await start(given);
+    b.send("again", 1);
+    await clock.advance(30_000);
+    assert.deepEqual(b.answers, expected);
+  }
 });
 
 Deno.test("a failure does not undo what whoever took the key over has done", async () => {

@@ -182,10 +182,9 @@ export const generate = defineTask({
       return first ? 0 : cluster.renewInterval;
     }
 
-    function isLeft({ state, holder }: TickRecord): boolean | Promise<boolean> {
-      if (state !== "running") return false;
-      if (isAlone() && holder !== cluster.nodeId) return true;
-      return holderIsGone(cluster, holder, claims.has(claimName));
+    async function isLeft({ state, holder }: TickRecord): Promise<boolean> {
+      return state === "running" &&
+        await holderIsGone(cluster, holder, claims.has(claimName), isAlone());
     }
 
     function ended(claim: SeenTick, started: number, outcome: Outcome) {

@@ -8,6 +8,7 @@ import { NatsName, sharedName, Subject, SubjectPattern } from "./names.ts";
 import { payloadField } from "./payload.ts";
 import { StreamFields } from "./stream_fields.ts";
 import { StreamReader } from "./stream_reader.ts";
+import { Untried } from "./untried.ts";
 
 /** Of the server, for consumers that do not say. Milliseconds. */
 const ACK_WAIT = 30_000;
@@ -143,7 +144,7 @@ export const natsJetstreamSubscriber = defineTask({
   check: (context) => checkFields(context),
   async create(context) {
     checkFields(context);
-    const { config, name, flow, clock, random, log, defer } = context;
+    const { config, name, flow, clock, random, log, services, defer } = context;
     const lease = await connect(context);
     const [{ createInbox, headers }, { jetstream, jetstreamManager }] = await Promise.all([
       import("@nats-io/nats-core"),
@@ -152,6 +153,7 @@ export const natsJetstreamSubscriber = defineTask({
     const { connection } = lease;
     const client = jetstream(connection);
     const subject = config.dead_letter_subject;
+    const durable = config.durable_name ?? await sharedName(flow, name);
     const reader = new StreamReader({
       lease,
       manager: await jetstreamManager(connection, { checkAPI: false }),
@@ -161,7 +163,7 @@ export const natsJetstreamSubscriber = defineTask({
       log,
       stream: config.stream,
       consumer: {
-        name: config.durable_name ?? await sharedName(flow, name),
+        name: durable,
         own: config.durable_name === undefined,
         subject: config.subject,
         ackWait: config.ack_wait ?? ACK_WAIT,
@@ -174,6 +176,11 @@ export const natsJetstreamSubscriber = defineTask({
         payload: config.payload,
         throttle: config.throttle ?? 0,
         maxDeliver: config.max_deliver,
+        untried: config.max_deliver === undefined ? undefined : new Untried(
+          services.runtimeStore,
+          ["flow", flow, "untried", durable],
+          services.cluster.nodeId,
+        ),
         termPermanent: config.on_permanent === "term",
         delay: (deliveries) => delayAfter(config.backoff, deliveries, random.next()),
         deadLetter: subject === undefined ? null : (taken, cause) =>

@@ -95,24 +95,12 @@ export class MessageIntake {
   }
 
   #emit(taken: Taken, output: SourceOutput): void | Promise<void> {
-    // A message that ends the process never fails: it just comes again.
-    if (!this.#mayBeOver(taken, 1)) return this.#bring(taken, output);
-    return this.#leaves(this.#tooOften(taken)).then((isOver) => {
-      if (isOver) return;
-      if (this.#isOver) return this.#giveBack([taken]);
-      return this.#bring(taken, output);
-    });
-  }
-
-  /** Whether so many more deliveries than it has are more than it may have. */
-  #mayBeOver({ info }: Taken, more: number): boolean {
-    const { maxDeliver } = this.options;
-    return maxDeliver !== undefined && info.deliveries > maxDeliver;
-  }
-
-  #bring(taken: Taken, output: SourceOutput): void | Promise<void> {
-    const { payload, clock } = this.options;
+    const { maxDeliver, payload, clock } = this.options;
     const { message, bytes } = taken;
+    // A message that ends the process never fails: it just comes again.
+    if (maxDeliver !== undefined && taken.tries > maxDeliver) {
+      return this.#leave(this.#cameTooOften(taken, maxDeliver));
+    }
     const settled = (outcome: Outcome) => this.#settled(taken, outcome);
     let event: FlowEvent;
     try {
@@ -132,19 +120,90 @@ export class MessageIntake {
   }
 
   #failed(taken: Taken, cause: FlowError): void {
-    const { options } = this;
-    const { deliveries } = taken.info;
-    // It was not tried to its end, so another replica shall not wait for it.
-    if (isCutShort(cause)) return options.taken.nak(taken, 0);
-    const isLast = options.maxDeliver !== undefined && deliveries >= options.maxDeliver;
-    if (isLast || (options.termPermanent && isHopeless(cause))) return this.#giveUp(taken, cause);
-    options.taken.nak(taken, Math.max(options.delay(deliveries), cause.retryAfter ?? 0));
+    const { maxDeliver: most, termPermanent } = this.options;
+    if (isCutShort(cause)) return this.#giveBack([taken]);
+    if (termPermanent && isHopeless(cause)) return this.#leave(this.#toDeadLetters(taken, cause));
+    if (most !== undefined && taken.tries >= most) {
+      return this.#leave(this.#failedLast(taken, cause, most));
+    }
+    this.#comeAgain(taken, cause);
   }
 
-  #giveUp(taken: Taken, cause: FlowError): void {
-    const done = this.#toDeadLetters(taken, cause);
-    this.#givingUp.add(done);
-    void done.finally(() => this.#givingUp.delete(done));
+  #comeAgain(taken: Taken, { retryAfter = 0 }: FlowError): void {
+    const { taken: messages, delay } = this.options;
+    messages.nak(taken, Math.max(delay(taken.info.deliveries), retryAfter));
+  }
+
+  #leave(done: Promise<void>): void {
+    this.#leaving.add(done);
+    void done.finally(() => this.#leaving.delete(done));
+  }
+
+  /** Not tried to its end, so that nobody shall wait for it and the delivery does not count. */
+  #giveBack(all: readonly Taken[]): void {
+    const { untried, taken: messages } = this.options;
+    if (!untried) {
+      for (const taken of all) messages.nak(taken, 0);
+      return;
+    }
+    const isFirst = this.#back.length === 0;
+    this.#back.push(...all);
+    if (isFirst && all.length > 0) this.#leave(this.#noteAndGiveBack(untried));
+  }
+
+  async #noteAndGiveBack(untried: Untried): Promise<void> {
+    const { taken: messages, log, onRoom } = this.options;
+    await null; // for all that end in this turn
+    const all = this.#back;
+    this.#back = [];
+    try {
+      await untried.note(all.map(({ info }) => info.key));
+    } catch (cause) {
+      const error = toFlowError(cause).message;
+      log.warning("Messages that were not tried count as delivered", {
+        messages: all.length,
+        error,
+      });
+    }
+    for (const taken of all) messages.nak(taken, 0);
+    onRoom();
+  }
+
+  async #cameTooOften(taken: Taken, most: number): Promise<void> {
+    const tries = await this.#count(taken);
+    if (tries === null) return;
+    if (tries > most) return await this.#toDeadLetters(taken, tooOften(tries, most));
+    if (this.#isOver) return this.#giveBack([taken]);
+    this.#queue.unshift(taken);
+    this.#pump();
+  }
+
+  async #failedLast(taken: Taken, cause: FlowError, most: number): Promise<void> {
+    const tries = await this.#count(taken);
+    if (tries === null) return;
+    if (tries >= most) return await this.#toDeadLetters(taken, cause);
+    this.#comeAgain(taken, cause);
+    this.options.onRoom();
+  }
+
+  /** The deliveries that count; `null` where that cannot be known now and the message comes again. */
+  async #count(taken: Taken): Promise<number | null> {
+    const { untried, log, onRoom } = this.options;
+    try {
+      taken.untried ??= await untried?.count(taken.info.key) ?? 0;
+      return taken.tries;
+    } catch (cause) {
+      const error = toFlowError(cause);
+      const { sequence, stream } = taken.info;
+      log.warning("Cannot tell how often a message was tried; it comes again", {
+        stream,
+        sequence,
+        error: error.message,
+      });
+      this.#comeAgain(taken, error);
+      onRoom();
+      return null;
+    }
   }
 
   async #toDeadLetters(taken: Taken, cause: FlowError): Promise<void> {

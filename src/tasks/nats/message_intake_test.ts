@@ -4,7 +4,10 @@ import { settle, TestClock } from "../../core/clock.ts";
 import { FlowError } from "../../core/errors.ts";
 import { type IntakeOptions, MessageIntake } from "./message_intake.ts";
 import { TakenMessages } from "./taken.ts";
+import type { JsonObject } from "../../flow/event.ts";
+import { MemoryStore } from "../../store/memory.ts";
 import { handOutput, keptLog, streamMessage } from "./testing.ts";
+import { Untried } from "./untried.ts";
 
 /** An intake whose answers are kept as `sequence answer`. */
 function taking(options: Partial<IntakeOptions> = {}) {
@@ -110,6 +113,69 @@ Deno.test("what was cut short goes back at once, also after the last delivery", 
     output.emitted[sequence]!.end(failed(code));
   }
   assert.deepEqual(it.answers, ["1 -NAK", "2 -NAK"]);
+  it.taken.close();
+});
+
+Deno.test("deliveries of what was given back untried do not count", async () => {
+  const letters: number[] = [];
+  const untried = new Untried(new MemoryStore({ clock: new TestClock() }), ["d"], "a");
+  const it = taking({
+    maxDeliver: 1,
+    untried,
+    deadLetter: ({ info }) => Promise.resolve(void letters.push(info.sequence)),
+  });
+  const full = handOutput({ pause: () => new Promise(() => {}) });
+  it.intake.start(full);
+  for (const sequence of [1, 2]) it.intake.take(streamMessage({ sequence }));
+  full.abort();
+  it.intake.stop();
+  full.emitted[0]!.end(failed("delivery.stopped"));
+  await it.intake.settled();
+  assert.deepEqual(it.answers.splice(0).sort(), ["1 -NAK", "2 -NAK"]);
+
+  const next = taking({ ...it.intake.options, taken: it.taken });
+  const output = handOutput();
+  next.intake.start(output);
+  for (const sequence of [1, 2, 3]) next.intake.take(streamMessage({ sequence, deliveries: 2 }));
+  await next.intake.settled();
+  assert.deepEqual(output.emitted.map(({ event }) => (event.meta.nats as JsonObject).sequence), [
+    1,
+    2,
+  ]);
+  assert.deepEqual(letters, [3]);
+  output.emitted[0]!.end(failed("http.unavailable"));
+  await next.intake.settled();
+  assert.deepEqual(letters, [3, 1]);
+  it.taken.close();
+});
+
+Deno.test("a failure before the last delivery that counts comes again", async () => {
+  const untried = new Untried(new MemoryStore({ clock: new TestClock() }), ["d"], "a");
+  await untried.note(["1@1700000000000000000"]);
+  const it = taking({ maxDeliver: 2, untried });
+  const output = handOutput();
+  it.intake.start(output);
+  it.intake.take(streamMessage({ deliveries: 2 }));
+  output.emitted[0]!.end(failed("http.unavailable"));
+  await it.intake.settled();
+  assert.deepEqual(it.answers, ['1 -NAK {"delay":2000000000}']);
+  it.taken.close();
+});
+
+Deno.test("a store that is away keeps no message here, and lets none be given up", async () => {
+  const away = () => Promise.reject(new FlowError("store.unavailable", "Away"));
+  const it = taking({ maxDeliver: 1, untried: { note: away, count: away } as unknown as Untried });
+  const output = handOutput();
+  it.intake.start(output);
+  it.intake.take(streamMessage({ sequence: 1, deliveries: 2 }));
+  it.intake.take(streamMessage({ sequence: 2 }));
+  output.emitted[0]!.end(failed("cluster.fenced"));
+  await it.intake.settled();
+  assert.deepEqual(it.answers.sort(), ['1 -NAK {"delay":2000000000}', "2 -NAK"]);
+  assert.deepEqual(it.log.records.map(([text]) => text), [
+    "warning Cannot tell how often a message was tried; it comes again",
+    "warning Messages that were not tried count as delivered",
+  ]);
   it.taken.close();
 });
 

@@ -12,11 +12,18 @@ const WORKING = encoder.encode("+WPI");
 export class Taken {
   /** Round of the heartbeats in which it came. */
   round = 0;
+  /** Deliveries that do not count; `null` before anybody looked. */
+  untried: number | null = null;
   readonly bytes: number;
 
   /** Both are of the newest delivery, where the server sent it more than once. */
   constructor(public message: Msg, public info: DeliveryFacts) {
     this.bytes = message.data.length;
+  }
+
+  /** Deliveries that count, as far as is known. */
+  get tries(): number {
+    return this.info.deliveries - (this.untried ?? 0);
   }
 }
 

@@ -16,6 +16,8 @@ const Record = v.object({ messages: v.record(v.string(), v.number()) });
  */
 export class Untried {
   readonly #own: Key;
+  #looking: Promise<unknown> = Promise.resolve();
+  #next: Promise<Map<string, number>> | null = null;
 
   /**
    * @param room Where all nodes keep theirs, for one consumer.
@@ -46,10 +48,21 @@ export class Untried {
 
   /** How often any node gave this message back. */
   async count(message: string): Promise<number> {
-    let times = 0;
+    // One look is for all who ask before it begins; what is noted later is for the next one.
+    const look = this.#next ??= this.#looking.catch(() => {}).then(() => {
+      this.#next = null;
+      return this.#looking = this.#look();
+    });
+    return (await look).get(message) ?? 0;
+  }
+
+  async #look(): Promise<Map<string, number>> {
+    const counts = new Map<string, number>();
     for await (const { value } of this.store.list(this.room)) {
-      times += decodeRecord(value, Record).messages[message] ?? 0;
+      for (const [message, times] of Object.entries(decodeRecord(value, Record).messages)) {
+        counts.set(message, (counts.get(message) ?? 0) + times);
+      }
     }
-    return times;
+    return counts;
   }
 }

@@ -21,6 +21,22 @@ Deno.test("a node remembers the messages it gave back last", async () => {
   const messages = Array.from({ length: 10_000 }, (_, i) => `${i}@x`);
   await untried.note(messages);
   await untried.note(["0@x", "10000@x"]);
-  const counts = await Promise.all(["0@x", "1@x", "2@x", "10000@x"].map((one) => untried.count(one)));
+  const counts = await Promise.all(
+    ["0@x", "1@x", "2@x", "10000@x"].map((one) => untried.count(one)),
+  );
   assert.deepEqual(counts, [2, 0, 1, 1]);
+});
+
+Deno.test("a thousand messages cost one look, which sees all that was noted before", async () => {
+  const store = new MemoryStore({ clock: new TestClock() });
+  let looks = 0;
+  const list = store.list.bind(store);
+  store.list = (prefix) => (looks++, list(prefix));
+  const untried = new Untried(store, ["d"], "a");
+  const first = untried.count("1@x");
+  await null;
+  await untried.note(["1@x"]);
+  const more = Array.from({ length: 1_000 }, (_, i) => untried.count(`${i}@x`));
+  await first;
+  assert.deepEqual([(await Promise.all(more))[1], looks], [1, 2]);
 });
