@@ -97,14 +97,19 @@ async function openNatsStores(
       tombstoneTtl,
       signal,
     });
-  const buckets = new Map<string, Store>();
-  const named = async (name: string) => {
-    const bucket = buckets.get(name) ?? await open(name);
+  const buckets = new Map<string, Promise<Store>>();
+  const named = (name: string) => {
+    const known = buckets.get(name);
+    if (known) return known;
+    const bucket = open(name);
     buckets.set(name, bucket);
+    bucket.catch(() => buckets.delete(name)); // may be asked for again
     return bucket;
   };
   const close = async () => {
-    for (const bucket of buckets.values()) await bucket[Symbol.asyncDispose]();
+    for (const bucket of buckets.values()) {
+      await (await bucket)[Symbol.asyncDispose]();
+    }
   };
   try {
     const [system, runtime] = [await named(SYSTEM_STORE), await named(cache.db_name)];
@@ -149,6 +154,11 @@ export async function openQueues(
   if (hostedStore(cache)) return noQueues;
   const { StoreQueues } = await import("./store/queue/store_queue.ts");
   return new StoreQueues({ store, clock });
+}
+
+/** Whether other processes may have the store too, with nobody who knows of them. */
+export function isHosted({ cache }: Config): boolean {
+  return hostedStore(cache) !== null;
 }
 
 function onDeploy(): boolean {

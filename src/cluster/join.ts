@@ -133,6 +133,8 @@ class Node implements ClusterNode {
     this.#lastId = this.#members.id;
   }
 
+  readonly alone = false;
+
   get nodeId(): string {
     return this.#members.id;
   }

@@ -18,6 +18,9 @@ import { Tenure } from "./tenure.ts";
 /** A source that ran this long without trouble is well again. Milliseconds. */
 const WELL_AFTER = 10_000;
 
+/** What a source waits for may come back at any time, whatever its tasks' retries are. Milliseconds. */
+const LONGEST_PAUSE = 30_000;
+
 export interface EngineOptions extends TaskEnvironment {
   /** For tasks without `retry` of their own. */
   readonly retry: RetryPolicy;
@@ -90,7 +93,8 @@ export class FlowRun {
   static async prepare(flow: Flow, options: EngineOptions, signal?: AbortSignal): Promise<FlowRun> {
     const graph = buildGraph(flow);
     const tenure = flow.requireLeaderElection ? new Tenure() : undefined;
-    const runtimeStore = tenure
+    // Alone there is no late write; an epoch by a clock that was set back would refuse our own.
+    const runtimeStore = tenure && !options.services.cluster.alone
       ? fencedStore(flow, options, tenure)
       : unstamped(options.services.runtimeStore);
     const services = { ...options.services, runtimeStore };
@@ -181,7 +185,7 @@ export class FlowRun {
       } catch (cause) {
         if (signal.aborted) return;
         const error = toFlowError(cause, "task.source_failed").at(node.task.locate([]));
-        const delay = backoff(policy, attempt, services.random);
+        const delay = Math.min(backoff(policy, attempt, services.random), LONGEST_PAUSE);
         this.#troubled.set(node, error);
         this.#setState("degraded");
         log.error("A source broke and is started again", {

@@ -2,9 +2,12 @@ import assert from "node:assert/strict";
 import { settle, TestClock } from "../core/clock.ts";
 import { FlowError } from "../core/errors.ts";
 import { type Log, silentLog } from "../core/log.ts";
+import { soloCluster } from "../flow/cluster.ts";
 import type { TaskEntry } from "../flow/flow.ts";
+import type { Store } from "../flow/store.ts";
 import type { AsyncRun, TaskContext } from "../flow/task.ts";
 import { testServices } from "../flow/testing.ts";
+import { MemoryStore } from "../store/memory.ts";
 import { FlowRun } from "./flow_run.ts";
 import { DEFAULT_RETRY } from "./retry.ts";
 import { entry, flowOf, HandSource } from "./testing.ts";
@@ -116,4 +119,36 @@ Deno.test("flows from outside get the runtime's server without its login", async
     await run.discard();
   }
   assert.deepEqual(seen, [nats, { url: "nats://a:4222" }]);
+});
+
+Deno.test("alone, a clock that was set back does not keep an elected flow from its own state", async () => {
+  const runtimeStore = new MemoryStore({ clock: new TestClock() });
+  for (const now of [2_000, 1_000]) {
+    let store: Store | undefined;
+    const tasks = [
+      new HandSource().task(),
+      task("keeps", ({ services }) => {
+        store = services.runtimeStore;
+        return idle;
+      }),
+    ];
+    const cluster = soloCluster({ nodeId: `${now}`, now: () => now });
+    const clock = new TestClock();
+    const run = await FlowRun.prepare({ ...flowOf(tasks), requireLeaderElection: true }, {
+      services: testServices({ clock, runtimeStore, cluster }),
+      log: silentLog,
+      credentials: (path) => path,
+      retry: DEFAULT_RETRY,
+    });
+    const nothing = () => Promise.resolve();
+    cluster.stand("test/flow", {
+      start: (term) => run.start(undefined, term),
+      drain: nothing,
+      lose: nothing,
+    });
+    await store!.put(["flow", "test/flow", "x"], new Uint8Array(1));
+    const stopped = run.stop(0);
+    await clock.advance(0);
+    await stopped;
+  }
 });

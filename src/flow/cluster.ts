@@ -58,6 +58,8 @@ export interface ClusterView {
 export interface Cluster {
   /** New at every start, and again when the node had to rejoin: read it when it is needed. */
   readonly nodeId: string;
+  /** Whether no other process can have the store: then nothing of an elected flow needs a fence. */
+  readonly alone: boolean;
   /** Milliseconds. */
   readonly renewInterval: number;
   /** Whether this node may start anything that others could be running too. */
@@ -73,17 +75,19 @@ export interface Cluster {
 
 /** The cluster of a runtime that is alone with its store. */
 export function soloCluster(
-  { nodeId, now, version = "", host = "" }: {
+  { nodeId, now, version = "", host = "", alone = true }: {
     nodeId: string;
     now: () => number;
     version?: string;
     host?: string;
+    alone?: boolean;
   },
 ): Cluster {
   const started = new Date(now()).toISOString();
   const claims = new Map<string, ClaimView>();
   return {
     nodeId,
+    alone,
     renewInterval: 0,
     mayRun: () => true,
     // Every other id is that of an earlier process.

@@ -54,8 +54,9 @@ export class Foundation {
 
   constructor(readonly options: FoundationOptions) {
     const now = () => options.clock.now();
-    const alone = soloCluster({ nodeId: uuid7(now()), now, version, host: hostName() });
-    this.cluster = options.config.cache.type === "nats" ? { ...alone, ...OUTSIDE } : alone;
+    const alone = !parts.isHosted(options.config);
+    const solo = soloCluster({ nodeId: uuid7(now()), now, version, host: hostName(), alone });
+    this.cluster = options.config.cache.type === "nats" ? { ...solo, ...OUTSIDE } : solo;
   }
 
   /**
