@@ -1,6 +1,6 @@
 import type { Clock } from "../../core/clock.ts";
 import { FlowError } from "../../core/errors.ts";
-import { retryAfter } from "../http_errors.ts";
+import { retryAfter } from "../../core/fetch_errors.ts";
 import { answerChallenge } from "./auth.ts";
 import { type Patience, patiently } from "./patience.ts";
 import { showUrl } from "./url.ts";
@@ -135,7 +135,8 @@ export class GitHttp {
       if (cause instanceof FlowError) throw cause;
       throw new FlowError("source.credentials_invalid", "Cannot read the Git credentials", {
         hint: "check the file that credentials_path names",
-        cause,
+        // A parser quotes what it could not read.
+        cause: cause instanceof SyntaxError ? undefined : cause,
       });
     });
     const answer = answerChallenge(response.headers.get("www-authenticate"), content);

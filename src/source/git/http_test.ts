@@ -72,6 +72,16 @@ Deno.test("what home was told, the host it leads to is not", async () => {
   assert.deepEqual(sent, ["host false", "host true", "other false"]);
 });
 
+Deno.test("a credentials file that is no JSON is not quoted, not even by the cause", async () => {
+  const http = given(() => Promise.resolve(new Response(null, { status: 401 })), {
+    credentials: () => Promise.resolve("ghp_s3cret").then(JSON.parse),
+  });
+  await assert.rejects(ask(http), (error) => {
+    assert.equal((error as { code?: string }).code, "source.credentials_invalid");
+    return !Deno.inspect(error).includes("s3cret");
+  });
+});
+
 Deno.test("Retry-After may be a date", async () => {
   const clock = new TestClock("2030-01-01T00:00:00Z");
   const headers = { "retry-after": "Tue, 01 Jan 2030 00:01:00 GMT" };

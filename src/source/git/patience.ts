@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "../../core/clock.ts";
 import { formatDuration } from "../../core/duration.ts";
 import { FlowError } from "../../core/errors.ts";
-import { reasonOf } from "../http_errors.ts";
+import { reasonOf } from "../../core/fetch_errors.ts";
 
 export interface Patience {
   readonly clock: Clock;

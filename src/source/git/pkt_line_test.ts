@@ -47,6 +47,10 @@ Deno.test("a list longer than allowed is not read to its end", async () => {
   await assert.rejects(read("0008one\n0008two\n0000").lines(5), {
     message: "its answer is longer than any list of branches and tags",
   });
+  // Nothing but empty lines is a list without end too.
+  await assert.rejects(read("0004".repeat(100)).lines(300), {
+    message: "its answer is longer than any list of branches and tags",
+  });
 });
 
 Deno.test("what a server says in place of an answer", async () => {

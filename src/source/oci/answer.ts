@@ -2,7 +2,7 @@ import type { Clock } from "../../core/clock.ts";
 import { formatDuration } from "../../core/duration.ts";
 import { FlowError } from "../../core/errors.ts";
 import { Gatherer } from "../gather.ts";
-import { reasonOf } from "../http_errors.ts";
+import { reasonOf } from "../../core/fetch_errors.ts";
 
 /** Silence after which the other side counts as gone, milliseconds: before and between bytes. */
 export const SILENCE = 30_000;

@@ -16,6 +16,7 @@ export class Budget {
   #files = 0;
   #size = 0;
   #unpacked = 0;
+  #packed = 0;
 
   /** @param what For messages: the reference. */
   constructor(readonly limits: Limits, readonly what: string) {}
@@ -41,12 +42,14 @@ export class Budget {
   }
 
   /**
-   * What a layer has before it is unpacked; more than everything may have is never downloaded.
+   * What a layer has before it is unpacked; more than everything may have is never downloaded, in one
+   * layer or in many: what is packed can be long and hold nothing.
    *
    * @throws {FlowError} `source.too_large`
    */
   packed(bytes: number): void {
-    if (bytes > this.#most) throw this.#total();
+    this.#packed += bytes;
+    if (this.#packed > this.#most) throw this.#total();
   }
 
   /**

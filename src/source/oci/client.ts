@@ -28,9 +28,10 @@ const TagList = v.object({ tags: v.nullish(v.array(v.string()), []) });
 
 const NOT_FOUND = "check its name; registries also say so to those who may not see it";
 
-/** Pages of a list, and bytes of each. */
+/** Pages of a list, bytes of each, and of all together: some 200,000 tags. */
 const MOST_PAGES = 1_000;
 const LARGEST_PAGE = 4 * 1024 * 1024;
+const LARGEST_LIST = 32 * 1024 * 1024;
 
 /**
  * One repository of a registry, spoken to by the distribution specification:
@@ -158,6 +159,8 @@ export class RegistryClient {
    */
   async findPages(path: string, accept: string, signal?: AbortSignal): Promise<unknown[] | null> {
     const pages: unknown[] = [];
+    const what = `a list of ${this.#reference.name}`;
+    let left = LARGEST_LIST;
     for (let next: URL | null = this.url(path); next;) {
       if (pages.length === MOST_PAGES) throw this.#corrupt(`a list of over ${MOST_PAGES} pages`);
       const answer: Answer = await this.#get(next, accept, signal);
@@ -165,7 +168,8 @@ export class RegistryClient {
         await answer.cancel();
         return null;
       }
-      const bytes = await answer.bytes(LARGEST_PAGE, `a list of ${this.#reference.name}`);
+      const bytes = await answer.bytes(Math.min(LARGEST_PAGE, left), what);
+      left -= bytes.length;
       try {
         pages.push(JSON.parse(new TextDecoder().decode(bytes)));
       } catch {

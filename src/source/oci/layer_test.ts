@@ -166,6 +166,17 @@ Deno.test("paths that leave their root are refused by name", async () => {
   await assert.rejects(() => read({ title: "./", bytes: bytesOf("") }), {
     code: "source.path_unsafe",
   });
+  assert.deepEqual(await texts({ title: `${"a/".repeat(63)}b`, bytes: bytesOf("1") }), {
+    [`${"a/".repeat(63)}b`]: "1",
+  });
+  await assert.rejects(() => read({ title: `${"a/".repeat(64)}b`, bytes: bytesOf("") }), {
+    code: "source.path_unsafe",
+    message: /it has more than 64 parts$/,
+  });
+  await assert.rejects(() => read({ title: "a".repeat(5_000), bytes: bytesOf("") }), (error) => {
+    const { message } = error as Error;
+    return message.endsWith("it is too long") && message.length < 500;
+  });
 });
 
 Deno.test("an encrypted layer is refused", async () => {
@@ -218,6 +229,21 @@ Deno.test("a layer larger than everything may be is not downloaded", async () =>
   registry.artifact("v1", [{ mediaType: `${TAR}+gzip`, bytes: bytesOf("x"), size: 10 ** 9 }]);
   await assert.rejects(() => registry.source().read(null), { code: "source.too_large" });
   assert.deepEqual(registry.log, ["GET manifests/v1"]);
+});
+
+Deno.test("layers that are long and hold nothing are downloaded up to the limits", async () => {
+  const nothing = gzipSync("");
+  // Members of an archive that are empty: as many as it takes.
+  const bytes = new Uint8Array(nothing.length * 100_000);
+  for (let at = 0; at < bytes.length; at += nothing.length) bytes.set(nothing, at);
+  const layers = Array.from({ length: 20 }, (_, index) => ({ bytes, title: `${index}.tar.gz` }));
+  const registry = new TestRegistry();
+  registry.artifact("v1", layers.map((layer) => ({ ...layer, mediaType: `${TAR}+gzip` })));
+  await assert.rejects(() => registry.source().read(null), {
+    code: "source.too_large",
+    message: /max_total_size/,
+  });
+  assert.ok(registry.log.filter((line) => line.startsWith("GET blobs/")).length < 8);
 });
 
 Deno.test("damage is told as that of the digest, and a bad archive as such", async () => {

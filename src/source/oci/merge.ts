@@ -1,3 +1,4 @@
+import { FileTree } from "./file_tree.ts";
 import type { LayerContent, LayerSpec } from "./layer.ts";
 
 /** A file and the layer it came with. */
@@ -15,54 +16,29 @@ export interface MergedFile {
 export function mergeLayers(
   layers: readonly { readonly spec: LayerSpec; readonly content: LayerContent }[],
 ): Map<string, MergedFile> {
-  const merged = new Map<string, MergedFile>();
+  const image = new FileTree<MergedFile>();
   for (const { spec, content } of layers) {
-    if (spec.title === null) stack(merged, content, spec.descriptor.digest);
+    if (spec.title === null) stack(image, content, spec.descriptor.digest);
   }
+  const merged = new Map([...image.files()].map((file) => [file.path, file]));
   for (const { spec, content } of layers) {
-    if (spec.title !== null) add(merged, content, spec.descriptor.digest);
+    if (spec.title === null) continue;
+    for (const file of filesOf(content, spec.descriptor.digest)) merged.set(file.path, file);
   }
   return new Map([...merged].sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0));
 }
 
-/** Whiteouts concern the layers below only, wherever they stand in theirs. */
-function stack(merged: Map<string, MergedFile>, content: LayerContent, layer: string): void {
-  const { files, removed, emptied } = content;
-  const gone = new Set(removed);
-  const bare = new Set(emptied);
-  if (gone.size > 0 || bare.size > 0) {
-    for (const path of merged.keys()) {
-      if (
-        gone.has(path) || bare.has("") || foldersOf(path).some((f) => gone.has(f) || bare.has(f))
-      ) {
-        merged.delete(path);
-      }
-    }
-  }
-  replaceFolders(merged, files);
-  add(merged, content, layer);
+/**
+ * Whiteouts concern the layers below only, wherever they stand in theirs. So does what a file in place
+ * of a folder takes away, and a folder in place of a file.
+ */
+function stack(image: FileTree<MergedFile>, content: LayerContent, layer: string): void {
+  for (const path of content.removed) image.remove(path);
+  for (const folder of content.emptied) image.empty(folder);
+  for (const path of content.files.keys()) image.clear(path);
+  for (const file of filesOf(content, layer)) image.set(file.path, file);
 }
 
-/** A file in place of a folder takes what was in it away, and a folder in place of a file the file. */
-function replaceFolders(
-  merged: Map<string, MergedFile>,
-  files: ReadonlyMap<string, unknown>,
-): void {
-  for (const path of files.keys()) for (const folder of foldersOf(path)) merged.delete(folder);
-  for (const path of merged.keys()) {
-    if (foldersOf(path).some((folder) => files.has(folder))) merged.delete(path);
-  }
-}
-
-function add(merged: Map<string, MergedFile>, { files }: LayerContent, layer: string): void {
-  for (const [path, content] of files) merged.set(path, { path, content, layer });
-}
-
-/** `a/b/c` has `a` and `a/b`. */
-function foldersOf(path: string): string[] {
-  const folders: string[] = [];
-  for (let at = path.indexOf("/"); at >= 0; at = path.indexOf("/", at + 1)) {
-    folders.push(path.slice(0, at));
-  }
-  return folders;
+function* filesOf({ files }: LayerContent, layer: string): Generator<MergedFile> {
+  for (const [path, content] of files) yield { path, content, layer };
 }

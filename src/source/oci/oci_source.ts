@@ -73,6 +73,8 @@ export class OciSource implements Source {
   #last: Layers = new Map();
   /** What a read had finished when it failed. */
   #begun: Layers = new Map();
+  /** The digest that was found signed; whether a stored version's was, nobody knows. */
+  #verified: string | undefined;
 
   constructor(options: OciSourceOptions) {
     const { artifact, semver, platform, verify, clock, logins } = options;
@@ -92,23 +94,32 @@ export class OciSource implements Source {
     this.#client = new RegistryClient({ reference: this.#reference, logins, clock, fetch });
   }
 
-  /** One request, a HEAD, when the tag stands for what `previous` was. */
+  /**
+   * One request, a HEAD, when the tag stands for what `previous` was; a signature is looked for once
+   * all the same, since `previous` may be older than the wish for it.
+   */
   async read(previous: string | null, signal?: AbortSignal): Promise<OciSnapshot | null> {
     const { digest: pinned } = this.#reference;
     const tag = pinned === undefined ? await this.#tag(signal) : undefined;
     let digest = pinned ?? null;
     if (previous !== null) {
       digest ??= await this.#client.head(tag!, signal);
-      if (digest !== null && this.#sameAs(digest, previous)) return null;
+      if (digest !== null && this.#sameAs(digest, previous) && this.#trusts(digest)) return null;
     }
     const root = await this.#client.document(digest ?? tag!, signal);
-    if (this.#sameAs(root.digest, previous)) return null;
-    if (this.#keys) {
-      const { verifySignature } = await import("./verify.ts");
-      const what = this.#at(root.digest, tag);
-      await verifySignature({ client: this.#client, root, keys: this.#keys, what, signal });
-    }
-    return await this.#snapshot(root, tag, signal);
+    if (!this.#trusts(root.digest)) await this.#verify(root, tag, signal);
+    return this.#sameAs(root.digest, previous) ? null : await this.#snapshot(root, tag, signal);
+  }
+
+  #trusts(digest: string): boolean {
+    return this.#keys === null || this.#verified === digest;
+  }
+
+  async #verify(root: Document, tag: string | undefined, signal?: AbortSignal): Promise<void> {
+    const { verifySignature } = await import("./verify.ts");
+    const what = this.#at(root.digest, tag);
+    await verifySignature({ client: this.#client, root, keys: this.#keys!, what, signal });
+    this.#verified = root.digest;
   }
 
   async #tag(signal?: AbortSignal): Promise<string> {

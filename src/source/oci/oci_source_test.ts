@@ -162,6 +162,19 @@ Deno.test("a list of tags on another host is not followed there", async () => {
   assert.equal(registry.log.length, 1);
 });
 
+Deno.test("a list of tags is read no further than it may be long", async () => {
+  const registry = new TestRegistry();
+  let pages = 0;
+  registry.intercept = ({ url }) => {
+    if (!url.pathname.endsWith("/tags/list")) return null;
+    const link = `</v2/acme/flows/tags/list?page=${++pages}>; rel="next"`;
+    return Response.json({ tags: ["a".repeat(4_000_000)] }, { headers: { link } });
+  };
+  const source = registry.source({ artifact: ARTIFACT, semver: "*" });
+  await assert.rejects(() => source.read(null), { code: "source.too_large" });
+  assert.equal(pages, 9);
+});
+
 Deno.test("an index is read at the platform, which is part of the version", async () => {
   const registry = new TestRegistry();
   const amd = registry.artifact(undefined, [{ title: "a", bytes: bytesOf("amd") }]);

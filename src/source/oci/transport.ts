@@ -1,6 +1,6 @@
 import { type Clock, sleep } from "../../core/clock.ts";
 import { FlowError } from "../../core/errors.ts";
-import { retryAfter } from "../http_errors.ts";
+import { retryAfter } from "../../core/fetch_errors.ts";
 import { Answer, waitFor } from "./answer.ts";
 
 /** `fetch`, or what a test puts in its place. */

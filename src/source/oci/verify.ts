@@ -58,11 +58,11 @@ async function* signatures(options: VerifyOptions): AsyncGenerator<Descriptor> {
   const { client, root, signal } = options;
   const tag = root.digest.replace(":", "-");
   yield* layersOf(await client.findDocument(`${tag}.sig`, signal), options);
-  for (const { digest, artifactType } of await referrers(tag, options)) {
-    // Fallback tags may leave the type out.
-    if (artifactType === undefined || isSignature(artifactType)) {
-      yield* layersOf(await client.findDocument(digest, signal), options);
-    }
+  // Fallback tags may leave the type out.
+  const documents = (await referrers(tag, options))
+    .filter(({ artifactType }) => artifactType === undefined || isSignature(artifactType));
+  for (const { digest } of documents.slice(0, MOST_SIGNATURES)) {
+    yield* layersOf(await client.findDocument(digest, signal), options);
   }
 }
 

@@ -210,3 +210,23 @@ Deno.test("what was signed after it was pushed is read then", async () => {
   tagged(registry, digest, [layer(registry, payloadOf(digest))]);
   assert.equal((await source.read(null))!.version, digest);
 });
+
+Deno.test("what a store had before verify was set is looked at too, once", async () => {
+  const { registry, digest } = withArtifact();
+  const source = registry.source({ verify });
+  await assert.rejects(() => source.read(digest), { code: "source.unverified" });
+  tagged(registry, digest, [layer(registry, payloadOf(digest))]);
+  assert.equal(await source.read(digest), null);
+  registry.log.length = 0;
+  assert.equal(await source.read(digest), null);
+  assert.deepEqual(registry.log, ["HEAD manifests/v1"]);
+});
+
+Deno.test("of very many referrers a hundred are looked at", async () => {
+  const { registry, digest } = withArtifact();
+  const nothing = registry.artifact(undefined, []);
+  const entry = { mediaType: MEDIA.manifest, digest: nothing, size: 1, artifactType: BUNDLE };
+  referrers(registry, digest, Array.from({ length: 500 }, () => entry));
+  assert.equal(await trusts(registry), false);
+  assert.equal(registry.log.filter((line) => line === `GET manifests/${nothing}`).length, 100);
+});

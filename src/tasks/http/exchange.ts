@@ -1,6 +1,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { formatDuration } from "../../core/duration.ts";
-import { FlowError, textOf, toFlowError } from "../../core/errors.ts";
+import { FlowError, toFlowError } from "../../core/errors.ts";
+import { reasonOf } from "../../core/fetch_errors.ts";
 
 export interface ExchangeOptions {
   readonly clock: Clock;
@@ -49,15 +50,4 @@ export async function exchange<T>(
     timer?.clear();
     signal.removeEventListener("abort", stop);
   }
-}
-
-/** The innermost reason; what lies around it quotes the URL with its query. */
-function reasonOf(cause: unknown): string {
-  let inner = cause;
-  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
-  const message = textOf(inner);
-  return message.replace(/ for url \([^)]*\)/g, "").replace(
-    /\b(https?:\/\/[^\s?#]*)[?#]\S*/g,
-    "$1",
-  );
 }

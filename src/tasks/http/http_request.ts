@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { retryAfter } from "../../core/fetch_errors.ts";
 import { FlowError } from "../../core/errors.ts";
 import { type Data, derive, type Json } from "../../flow/event.ts";
 import { HTTP_METHODS } from "../../flow/http.ts";
@@ -10,7 +11,7 @@ import { exchange } from "./exchange.ts";
 import { renderHeaders } from "./headers.ts";
 import { preparePayload, RequestPayload } from "./request_payload.ts";
 import { readUrl, takeUserInfo } from "./request_url.ts";
-import { retryAfter, Statuses } from "./statuses.ts";
+import { Statuses } from "./statuses.ts";
 
 const ResponseType = v.picklist(["json", "text", "bytes"]);
 

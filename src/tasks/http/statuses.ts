@@ -18,16 +18,3 @@ export const Statuses = v.pipe(
     return (status: number) => ranges.some(({ from, to }) => status >= from && status <= to);
   }),
 );
-
-/**
- * Milliseconds that a `Retry-After` header asks for: seconds or an HTTP date (RFC 9110, 10.2.3).
- *
- * @param now Milliseconds since 1970.
- * @returns `undefined` when there is none or it makes no sense.
- */
-export function retryAfter(header: string | null, now: number): number | undefined {
-  if (header === null) return undefined;
-  if (/^\s*\d+\s*$/.test(header)) return Number(header) * 1000;
-  const date = Date.parse(header);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
-}

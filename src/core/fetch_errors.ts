@@ -1,4 +1,4 @@
-import { textOf } from "../core/errors.ts";
+import { textOf } from "./errors.ts";
 
 /** The innermost reason of a failed `fetch`; what lies around it quotes the URL with its query. */
 export function reasonOf(cause: unknown): string {
