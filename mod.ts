@@ -32,6 +32,16 @@ export {
 export type { Fetch } from "./src/app/mount.ts";
 export type { TaskCount } from "./src/engine/flow_run.ts";
 export type { FlowState, FlowStatus } from "./src/reconcile/status.ts";
+export type { SourceState } from "./src/workspace/poller.ts";
+
+export type { ClaimView, Cluster, ClusterView, NodeView, Term } from "./src/flow/cluster.ts";
+export type {
+  Published,
+  PublishOptions,
+  Workspaces,
+  WorkspaceVersion,
+  WorkspaceView,
+} from "./src/flow/workspace.ts";
 
 export {
   type AsyncDefinition,

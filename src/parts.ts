@@ -148,6 +148,7 @@ export async function openQueues(
       nats: cache,
       prefix: cache.db_name,
       replicas: cache.replicas,
+      store,
       clock,
     });
   }

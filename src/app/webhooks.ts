@@ -97,7 +97,7 @@ async function readSecret(path: string): Promise<string> {
   }
 }
 
-type Checked = "good" | "unsigned" | "wrong" | "too large" | "too slow";
+type Checked = "good" | "unsigned" | "wrong" | "too large" | "too slow" | "cut off";
 
 async function check(
   request: Request,
@@ -134,7 +134,7 @@ async function readThrough(
   body: ReadableStream<Uint8Array> | null,
   clock: Clock,
   take: (part: Uint8Array) => void,
-): Promise<"whole" | "too large" | "too slow"> {
+): Promise<"whole" | "too large" | "too slow" | "cut off"> {
   if (!body) return "whole";
   const reader = body.getReader();
   let late = false;
@@ -144,8 +144,10 @@ async function readThrough(
   });
   try {
     for (let size = 0;;) {
-      const { done, value } = await reader.read();
+      const part = await reader.read().catch(() => null);
       if (late) return "too slow";
+      if (part === null) return "cut off";
+      const { done, value } = part;
       if (done) return "whole";
       size += value.length;
       if (size > MOST_BODY) {
@@ -170,6 +172,8 @@ function refusal(reason: Exclude<Checked, "good">, type: Webhook["type"]): Respo
       return refuse(413, "http.body_too_large", `The body is longer than ${MOST_BODY} bytes`);
     case "too slow":
       return refuse(408, "http.timeout", "The body did not arrive in time");
+    case "cut off":
+      return refuse(400, "http.body_invalid", "The body did not arrive as a whole");
   }
 }
 

@@ -141,6 +141,10 @@ Deno.test("a body that is too long, or does not come, is refused and not kept", 
   await settle();
   await clock.advance(30_000);
   assert.equal((await answer)[0], 408);
+  const cut = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    pull: (controller) => controller.error(new Error("connection reset")),
+  });
+  assert.equal((await call(headers, { body: cut }))[0], 400);
   assert.deepEqual(triggered, []);
 });
 

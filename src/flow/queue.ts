@@ -34,7 +34,10 @@ export interface QueueSize {
 export interface Claim {
   /** As it was pushed, `error` included. */
   readonly event: FlowEvent;
-  /** Deliveries started, this one included, also those that ended with their process. */
+  /**
+   * Deliveries that count, this one included: those that ended, also with their process, and not those
+   * that were given back.
+   */
   readonly attempts: number;
   /** When it was pushed, milliseconds since 1970. */
   readonly pushed: number;
@@ -44,6 +47,8 @@ export interface Claim {
   ack(): Promise<void>;
   /** It is not done and comes again, to any taker, `delay` milliseconds later at the earliest. */
   nak(delay: number): Promise<void>;
+  /** It was not tried to its end: it comes again at once, to any taker, and its delivery does not count. */
+  giveBack(): Promise<void>;
 }
 
 /**

@@ -26,6 +26,8 @@ export interface PublishOptions {
    * since then, what was read may be older, and is left alone.
    */
   readonly since?: number;
+  /** Whether the source of that name gave it, rather than a flow; tasks cannot say so. */
+  readonly ofSource?: boolean;
 }
 
 /** What is wrong in a version: with a flow of it, or with a file that no flow is made from. */
@@ -70,6 +72,8 @@ export interface WorkspacePosition {
   /** The newest version that was published, live or not; what to read against. */
   readonly latest: string | null;
   readonly prefix: string;
+  /** Whether the source of that name gave it; what a flow gave may say any version. */
+  readonly ofSource: boolean;
   /** Why the newest version was rejected; empty when it was not. */
   readonly findings: readonly ErrorView[];
   /** Grows with every version that is published. */

@@ -11,7 +11,9 @@ export function workspacesForFlows(
 ): Workspaces {
   return {
     publish(name, snapshot, options) {
-      if (!ofSources.has(name)) return workspaces.publish(name, snapshot, options);
+      if (!ofSources.has(name)) {
+        return workspaces.publish(name, snapshot, { ...options, ofSource: false });
+      }
       return Promise.reject(
         new FlowError(
           "workspace.of_source",

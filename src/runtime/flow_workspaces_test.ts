@@ -11,9 +11,9 @@ Deno.test("a flow cannot publish to the workspace of a source", async () => {
     code: "workspace.of_source",
     message: 'Cannot publish to "signed": it is filled by the source of that name',
   });
-  await workspaces.publish("other", snapshotOf("1", {}), { prefix: "p" });
+  await workspaces.publish("other", snapshotOf("1", {}), { prefix: "p", ofSource: true });
   assert.deepEqual(inner.published.map(({ name, options }) => [name, options]), [
-    ["other", { prefix: "p" }],
+    ["other", { prefix: "p", ofSource: false }],
   ]);
 });
 

@@ -2,7 +2,7 @@ import { type Clock, sleep } from "../core/clock.ts";
 import { textOf } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Store } from "../flow/store.ts";
-import { WORKSPACES } from "./manifest.ts";
+import { isWorkspaceName, WORKSPACES } from "./manifest.ts";
 import { coalesced } from "./nudges.ts";
 
 export interface DiscoveryOptions {
@@ -32,7 +32,9 @@ export class Discovery {
   async look(): Promise<void> {
     for await (const { key } of this.options.store.list([WORKSPACES])) {
       const [, name] = key;
-      if (name === undefined || key.length > 2 || this.#known.has(name)) continue;
+      // What no workspace can be called, some other program wrote; a node starts all the same.
+      if (name === undefined || key.length > 2 || !isWorkspaceName(name)) continue;
+      if (this.#known.has(name)) continue;
       this.#known.add(name);
       this.options.found(name);
     }

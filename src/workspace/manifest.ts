@@ -19,6 +19,8 @@ const Version = v.object({
   /** Digest of its file list. */
   list: v.string(),
   prefix: v.string(),
+  /** Whether the source of that name gave it, rather than a flow. */
+  of_source: v.optional(v.boolean(), false),
   /** When it was published, milliseconds since 1970. */
   time: v.number(),
   files: v.number(),
@@ -45,9 +47,13 @@ export const WORKSPACES = "workspaces";
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
 
+export function isWorkspaceName(name: string): boolean {
+  return NAME.test(name);
+}
+
 /** @throws {FlowError} `workspace.name_invalid` */
 export function manifestKey(name: string): Key {
-  if (NAME.test(name)) return [WORKSPACES, name];
+  if (isWorkspaceName(name)) return [WORKSPACES, name];
   throw new FlowError("workspace.name_invalid", `Cannot name a workspace "${name}"`, {
     hint: "use up to 64 letters, digits, - and _, and start with a letter or digit",
   });

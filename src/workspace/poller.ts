@@ -165,9 +165,12 @@ export class SourcePoller {
   async #publish(force: boolean, signal: AbortSignal): Promise<Published | null> {
     const { name, source, workspaces, prefix = "", activate } = this.#options;
     for (let attempt = 1;; attempt++) {
-      const { latest, prefix: last, findings, published: since } = await workspaces.position(name);
-      // What is stored under another prefix has other flows in it.
-      const previous = force || last !== prefix ? null : latest;
+      const position = await workspaces.position(name);
+      const { latest, findings, published: since } = position;
+      // What is stored under another prefix has other flows in it. What a flow stored, before there was
+      // a source of that name, may have any files under the version that the source is at.
+      const known = !force && position.prefix === prefix && position.ofSource;
+      const previous = known ? latest : null;
       const snapshot = await source.read(previous, signal);
       if (!snapshot) {
         this.#version = latest;
@@ -175,7 +178,7 @@ export class SourcePoller {
         return null;
       }
       signal.throwIfAborted();
-      const options = { prefix, activate, force, since };
+      const options = { prefix, activate, force, since, ofSource: true };
       const published = await workspaces.publish(name, snapshot, options);
       if (published.outcome === "stale" && attempt < ATTEMPTS) continue;
       this.#version = published.version;

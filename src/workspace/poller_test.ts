@@ -210,6 +210,19 @@ Deno.test("force reads everything and publishes what is held", async () => {
   assert.equal(source.asked.at(-1)!.previous, null);
 });
 
+Deno.test("what a flow published under a source's version gives way to what the source has", async () => {
+  const { poller, seen, workspaces, source } = setUp();
+  await workspaces.publish("demo", snapshotOf("1", { "flows/a.yaml": "forged" }));
+  assert.equal((await poller.check())!.outcome, "activated");
+  assert.deepEqual(await seen(), { "a.yaml": "one" });
+  assert.equal(await poller.check(), null);
+  // The same files count as the source's from then on.
+  await workspaces.publish("demo", snapshotOf("2", { "flows/a.yaml": "two" }));
+  source.current = snapshotOf("2", { "flows/a.yaml": "two" });
+  assert.equal((await poller.check())!.outcome, "activated");
+  assert.equal(await poller.check(), null);
+});
+
 Deno.test("another prefix in the configuration publishes the same version again", async () => {
   const { poller, seen, workspaces, clock } = setUp({ prefix: "team" });
   await workspaces.publish("demo", snapshotOf("1", { "flows/a.yaml": "one" }));

@@ -24,6 +24,9 @@ const MOST_FINDINGS = 20;
 
 /** Puts snapshots into the store, and decides alone which of them go live. */
 export class Publisher {
+  /** What was told of each workspace last: a rejection that is found again is no news. */
+  readonly #told = new Map<string, string>();
+
   constructor(readonly options: PublisherOptions) {}
 
   /** See `Workspaces.publish`. */
@@ -47,9 +50,13 @@ export class Publisher {
 
   #tell({ workspace, version, outcome, findings }: Published, { problems }: Snapshot): void {
     const { log } = this.options;
+    if (outcome !== "activated" && outcome !== "rejected") return;
+    const news = JSON.stringify([version, outcome, findings]);
+    if (outcome === "rejected" && this.#told.get(workspace) === news) return;
+    this.#told.set(workspace, news);
     const fields = { workspace, version };
     if (outcome === "activated") log.info("A version is live", fields);
-    if (outcome === "rejected") {
+    else {
       const [first] = findings;
       const at = first?.position;
       log.error("A version was rejected, the one before runs on", {
@@ -59,7 +66,6 @@ export class Publisher {
         ...(at && { file: at.file, line: at.line, column: at.column }),
       });
     }
-    if (outcome !== "activated" && outcome !== "rejected") return;
     for (const { error } of problems) log.warning(error.message, fields);
   }
 }
@@ -81,12 +87,14 @@ class Publication {
   async decide(manifest: Manifest, known: boolean): Promise<Decision<Published>> {
     const { version } = this.snapshot;
     const { prefix = "", activate = "all_valid", force = false, since } = this.options;
+    const of_source = this.options.ofSource ?? false;
     const leave = (outcome: Published["outcome"], findings: readonly ErrorView[] = []) => ({
       next: null,
       result: { workspace: this.name, version, outcome, active: manifest.active, findings },
     });
     const same = manifest.versions.find((one) =>
-      one.version === version && one.list === this.packed.digest && one.prefix === prefix
+      one.version === version && one.list === this.packed.digest && one.prefix === prefix &&
+      one.of_source === of_source
     );
     const isLatest = same !== undefined && same === manifest.versions[0];
     if (since !== undefined && since !== manifest.published && !isLatest) return leave("stale");
@@ -94,6 +102,11 @@ class Publication {
       if (version === manifest.active) return leave("unchanged");
       if (same.state !== "good") return leave("held", same.findings);
     }
+    // What a person took back, no change of the configuration brings again.
+    const isTakenBack = manifest.versions.some((one) =>
+      one.version === version && one.list === this.packed.digest && one.state === "rolled_back"
+    );
+    if (isTakenBack && !force) return leave("held");
     this.#findings ??= await this.#check(prefix);
     const findings = this.#findings.slice(0, MOST_FINDINGS).map(({ error }) => errorToJson(error));
     const rejected = this.#findings.length > 0 && activate === "all_valid";
@@ -104,6 +117,7 @@ class Publication {
       version,
       list: this.packed.digest,
       prefix,
+      of_source,
       time: this.deps.clock.now(),
       files: this.packed.files.length,
       state: rejected ? "rejected" : "good",

@@ -4,7 +4,8 @@ import { blobKey, DELETED_AFTER, REWRITTEN_AFTER } from "./blobs.ts";
 import { collectBlobs } from "./collector.ts";
 import { silentLog } from "../core/log.ts";
 import { sha256Hex } from "../core/digest.ts";
-import { setUp, snapshotOf } from "./testing.ts";
+import { checkByText, setUp, snapshotOf } from "./testing.ts";
+import { StoreWorkspaces } from "./workspaces.ts";
 
 const good = { "flows/a.yaml": "one", "flows/b.yaml": "two" };
 const bad = { "flows/a.yaml": "one, changed", "flows/b.yaml": "broken" };
@@ -63,6 +64,18 @@ Deno.test("a version that was rolled back is held until a newer one comes", asyn
   assert.equal((await publish("2", { "flows/a.yaml": "harmful" })).outcome, "held");
 });
 
+Deno.test("a version that was rolled back does not come again under another prefix", async () => {
+  const { publish, workspaces, seen } = setUp();
+  await publish("1", good);
+  await publish("2", { "flows/a.yaml": "harmful" });
+  await workspaces.rollback("demo");
+  const again = await publish("2", { "flows/a.yaml": "harmful" }, { prefix: "team" });
+  assert.deepEqual([again.outcome, again.active], ["held", "1"]);
+  assert.deepEqual(await seen(), { "a.yaml": "one", "b.yaml": "two" });
+  const forced = await publish("2", { "flows/a.yaml": "harmful" }, { prefix: "team", force: true });
+  assert.deepEqual([forced.outcome, forced.active], ["activated", "2"]);
+});
+
 Deno.test("force makes a held version live, after another check", async () => {
   const { publish, workspaces } = setUp();
   await publish("1", good);
@@ -89,6 +102,25 @@ Deno.test("a version that is live is not replaced by a broken one of the same na
   const other = await publish("1", bad);
   assert.deepEqual([other.outcome, other.active], ["rejected", "1"]);
   assert.deepEqual(await seen(), { "a.yaml": "one", "b.yaml": "two" });
+});
+
+Deno.test("a rejection that is not stored is told once, however often it is found", async () => {
+  const { store, clock, publish } = setUp();
+  const told: string[] = [];
+  const log = { ...silentLog, error: (message: string) => void told.push(message) };
+  const check = checkByText;
+  const workspaces = new StoreWorkspaces({ store, clock, log, check });
+  await publish("1", good);
+  // What is live is broken under another prefix, say; each poll brings it anew.
+  for (let poll = 0; poll < 3; poll++) {
+    const again = await workspaces.publish("demo", snapshotOf("1", bad), { prefix: "team" });
+    assert.deepEqual([again.outcome, again.active], ["rejected", "1"]);
+  }
+  assert.deepEqual(told, ["A version was rejected, the one before runs on"]);
+  await workspaces.publish("demo", snapshotOf("2", good));
+  await workspaces.publish("demo", snapshotOf("3", bad));
+  await workspaces.publish("demo", snapshotOf("4", bad));
+  assert.equal(told.length, 3);
 });
 
 Deno.test("publishing what is live changes nothing", async () => {

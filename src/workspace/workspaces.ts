@@ -93,6 +93,7 @@ export class StoreWorkspaces implements Workspaces {
     return {
       latest: latest?.version ?? null,
       prefix: latest?.prefix ?? "",
+      ofSource: latest?.of_source ?? false,
       findings: latest?.state === "rejected" ? latest.findings : [],
       published,
     };

@@ -1,4 +1,5 @@
 import { FlowError } from "../../core/errors.ts";
+import { headerText } from "../header.ts";
 
 /** What a credentials file holds: `{"token": "...", "username": "..."}`. */
 interface Credentials {
@@ -19,7 +20,7 @@ const DEFAULT_USER = "x-access-token";
  */
 export function answerChallenge(challenge: string | null, content: unknown): string {
   const { token, username } = readCredentials(content);
-  const unquoted = (challenge ?? "").replace(/"(?:[^"\\]|\\.)*"/g, "");
+  const unquoted = headerText(challenge).replace(/"(?:[^"\\]|\\.)*"/g, "");
   const schemes = [...unquoted.matchAll(/(?:^|,)\s*(basic|bearer)\b/gi)]
     .map(([, scheme]) => scheme!.toLowerCase());
   if (schemes.includes("bearer") && !schemes.includes("basic")) return `Bearer ${token}`;

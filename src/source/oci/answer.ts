@@ -6,6 +6,8 @@ import { reasonOf } from "../../core/fetch_errors.ts";
 
 /** Silence after which the other side counts as gone, milliseconds: before and between bytes. */
 export const SILENCE = 30_000;
+/** Time for one request with its whole answer, milliseconds: a byte now and then is no answer either. */
+export const TOTAL = 10 * 60_000;
 
 export interface AnswerOptions {
   readonly clock: Clock;
@@ -13,6 +15,8 @@ export interface AnswerOptions {
   readonly abort: AbortController;
   /** The reader's own signal. */
   readonly signal?: AbortSignal;
+  /** When the exchange must be over, on the monotonic clock. */
+  readonly until: number;
   /** The server as it may appear in messages. */
   readonly host: string;
 }
@@ -94,18 +98,21 @@ export class Answer {
  */
 export async function waitFor<T>(
   step: Promise<T>,
-  { clock, abort, signal, host }: AnswerOptions,
+  { clock, abort, signal, host, until }: AnswerOptions,
 ): Promise<T> {
-  let silent = false;
-  const timer = clock.after(SILENCE, () => {
-    silent = true;
+  const left = until - clock.monotonic();
+  let late: string | undefined;
+  const timer = clock.after(Math.max(0, Math.min(SILENCE, left)), () => {
+    late = left < SILENCE
+      ? `it took longer than ${formatDuration(TOTAL)}`
+      : `no answer within ${formatDuration(SILENCE)}`;
     abort.abort();
   });
   try {
     return await step;
   } catch (cause) {
     signal?.throwIfAborted();
-    const reason = silent ? `no answer within ${formatDuration(SILENCE)}` : reasonOf(cause);
+    const reason = late ?? reasonOf(cause);
     throw new FlowError("source.unavailable", `Cannot use ${host} now: ${reason}`, { cause });
   } finally {
     timer.clear();

@@ -1,3 +1,5 @@
+import { headerText } from "../header.ts";
+
 /** One challenge of a `WWW-Authenticate` header; names of parameters are in lower case. */
 export interface Challenge {
   /** In lower case: `bearer`, `basic`. */
@@ -15,7 +17,7 @@ const SCHEME = new RegExp(`\\s*,?\\s*(${TOKEN})(?=\\s|,|$)(?!\\s*=)`, "y");
 /** Challenges in the order of the header (RFC 9110, 11.6.1); what cannot be read ends the list. */
 export function parseChallenges(header: string | null): Challenge[] {
   const challenges: Challenge[] = [];
-  const text = header ?? "";
+  const text = headerText(header);
   let at = 0;
   const next = (pattern: RegExp) => {
     pattern.lastIndex = at;

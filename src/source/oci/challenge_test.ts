@@ -22,4 +22,6 @@ Deno.test("challenges have schemes and parameters, quoted or not", () => {
   ]);
   assert.deepEqual(read(null), []);
   assert.deepEqual(read('="'), []);
+  // Hundreds of thousands of letters would keep the patterns busy for minutes.
+  assert.deepEqual(read(`Bearer a=b,${" ".repeat(9_000)}Basic`), [["bearer", { a: "b" }]]);
 });

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import type { Clock } from "../../core/clock.ts";
 import { FlowError } from "../../core/errors.ts";
+import { headerText } from "../header.ts";
 import type { Answer } from "./answer.ts";
 import { type Action, Auth } from "./auth.ts";
 import { readBlob } from "./blob.ts";
@@ -234,7 +235,7 @@ export class RegistryClient {
   }
 
   #nextPage(header: string | null, from: URL): URL | null {
-    const target = /<([^>]*)>\s*;[^,]*\brel="?next"?/i.exec(header ?? "")?.[1];
+    const target = /<([^>]*)>\s*;[^,]*\brel="?next"?/i.exec(headerText(header))?.[1];
     const next = target === undefined ? null : URL.parse(target, from);
     // Somewhere else would be asked with our proof.
     return next && next.origin === from.origin ? next : null;

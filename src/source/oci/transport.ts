@@ -1,7 +1,7 @@
 import { type Clock, sleep } from "../../core/clock.ts";
 import { FlowError } from "../../core/errors.ts";
 import { retryAfter } from "../../core/fetch_errors.ts";
-import { Answer, waitFor } from "./answer.ts";
+import { Answer, TOTAL, waitFor } from "./answer.ts";
 
 /** `fetch`, or what a test puts in its place. */
 export type Fetch = (input: string, init: RequestInit) => Promise<Response>;
@@ -109,7 +109,8 @@ export class Transport {
       ...(authorization && url.origin === call.url.origin && { authorization }),
     };
     const both = signal ? AbortSignal.any([signal, abort.signal]) : abort.signal;
-    const options = { clock, abort, signal, host: url.host };
+    const until = clock.monotonic() + TOTAL;
+    const options = { clock, abort, signal, host: url.host, until };
     const sent = fetch(url.href, { method, headers, body, redirect: "manual", signal: both });
     return new Answer(await waitFor(sent, options), options);
   }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { settle } from "../../core/clock.ts";
+import { settle, sleep } from "../../core/clock.ts";
 import { FlowError } from "../../core/errors.ts";
 import { ARTIFACT, type Asked, broken, bytesOf, HOST, TestRegistry, textsOf } from "./testing.ts";
 
@@ -99,6 +99,29 @@ Deno.test("silence counts as a broken connection, before and in an answer", asyn
     return new Response(body);
   };
   await assert.rejects(() => whileWaiting(registry, registry.source().read(null)), silent);
+});
+
+Deno.test("a letter now and then is no answer", async () => {
+  const { registry } = withFile();
+  const { clock } = registry;
+  let letters = 0;
+  registry.intercept = (asked) =>
+    new Response(
+      new ReadableStream({
+        async pull(controller) {
+          await sleep(clock, 29_000, asked.signal!);
+          if (asked.signal!.aborted) controller.error(asked.signal!.reason);
+          else if (letters++ > 100) controller.close();
+          else controller.enqueue(bytesOf(" "));
+        },
+      }),
+    );
+  await assert.rejects(() => whileWaiting(registry, registry.source().read(null)), {
+    code: "source.unavailable",
+    message: `Cannot use ${HOST} now: it took longer than 10m`,
+  });
+  assert.equal(letters, 20);
+  assert.equal(clock.pending, 0);
 });
 
 Deno.test("a download goes on where its connection broke", async () => {

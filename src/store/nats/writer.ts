@@ -110,7 +110,10 @@ export class Writer {
         const seq = await this.#channel.store({ subject, data, headers: all });
         if (seq !== null || attempt === 1) return seq;
         // What came first may have been our own attempt that nobody answered.
-        return await this.#outcome(subject, op, expected!) ?? null;
+        const first = await this.#outcome(subject, op, expected!);
+        // Something did come, so who shows nothing is no leader any more, or it has gone again.
+        if (first === undefined) throw unknown(undefined);
+        return first;
       } catch (cause) {
         if (!(cause instanceof Unanswered)) throw cause;
         const seq = expected === undefined

@@ -1,13 +1,19 @@
 import assert from "node:assert/strict";
 import { Blobs } from "./blobs.ts";
-import { type Channel, type Draft, type Message, Unanswered } from "./channel.ts";
-import { HEAD_HEADER } from "./head.ts";
+import { type Channel, type Draft, EXPECTED_HEADER, type Message, Unanswered } from "./channel.ts";
+import { encodeHead, HEAD_HEADER } from "./head.ts";
 import { Writer } from "./writer.ts";
+
+/** Of another write over the same message. */
+const THEIRS = [
+  [HEAD_HEADER, encodeHead({ op: "theirs", until: undefined, blob: undefined })],
+  [EXPECTED_HEADER, "5"],
+] as const;
 
 /** A stream that takes writes and answers as the test says. */
 function channelThat({ stores, finds }: {
   stores: readonly (number | null | "no answer")[];
-  finds: readonly ("ours" | "nothing")[];
+  finds: readonly ("ours" | "theirs" | "nothing")[];
 }) {
   const sent: Draft[] = [];
   const answers = [...stores];
@@ -22,8 +28,9 @@ function channelThat({ stores, finds }: {
       return answer!;
     },
     async firstAfter(subject: string): Promise<Message | null> {
-      if (found.shift() !== "ours") return null;
-      const headers = new Map(sent[0]!.headers);
+      const what = found.shift();
+      if (what === "nothing") return null;
+      const headers = new Map(what === "ours" ? sent[0]!.headers : THEIRS);
       return { subject, seq: 7, data: sent[0]!.data, header: (name) => headers.get(name) };
     },
   } as unknown as Channel;
@@ -48,9 +55,15 @@ Deno.test("a late attempt that came true before its repetition is not a lost rac
   assert.equal(ops[0], ops[1]);
 });
 
-Deno.test("a repetition that loses, and finds no write of its own, has lost", async () => {
+Deno.test("a repetition that loses, and finds another's write first, has lost", async () => {
   const stores = ["no answer", null] as const;
-  assert.equal(await update(channelThat({ stores, finds: ["nothing", "nothing"] }).channel), null);
+  assert.equal(await update(channelThat({ stores, finds: ["nothing", "theirs"] }).channel), null);
+});
+
+Deno.test("a repetition that loses to nothing anybody shows may have been written", async () => {
+  const stores = ["no answer", null] as const;
+  const { channel } = channelThat({ stores, finds: ["nothing", "nothing"] });
+  await assert.rejects(update(channel), { code: "store.unavailable" });
 });
 
 Deno.test("a write that nobody answers is given up", async () => {

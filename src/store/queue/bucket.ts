@@ -54,6 +54,7 @@ export class Bucket {
   #isSummed = false;
   #isBegun = false;
   #attempts: Uint16Array<ArrayBuffer> | null = null;
+  #saving: Promise<void> | null = null;
   /** Writes of the summary, one after another. */
   #summary: Promise<unknown> = Promise.resolve();
 
@@ -147,8 +148,12 @@ export class Bucket {
     if (attempts >= 0 && attempts <= 0xffff) this.#attempts![index] = attempts;
   }
 
-  async saveAttempts(): Promise<void> {
-    await this.store.put(this.#key("a"), new Uint8Array(this.#attempts!.buffer));
+  /** One write is for all that ask in one turn. */
+  saveAttempts(): Promise<void> {
+    return this.#saving ??= Promise.resolve().then(async () => {
+      this.#saving = null;
+      await this.store.put(this.#key("a"), new Uint8Array(this.#attempts!.buffer));
+    });
   }
 
   async remove(index: number, bytes: number): Promise<void> {

@@ -1,9 +1,11 @@
 import type { Consumer, ConsumerMessages, JsMsg } from "@nats-io/jetstream";
-import type { Clock, Timer } from "../../core/clock.ts";
+import type { Subscription } from "@nats-io/nats-core";
+import { type Clock, sleep, type Timer } from "../../core/clock.ts";
 import { textOf } from "../../core/errors.ts";
 import { logFor } from "../../core/log.ts";
 import type { FlowEvent } from "../../flow/event.ts";
 import type { Claim } from "../../flow/queue.ts";
+import type { Untried } from "../../flow/untried.ts";
 import { natsError } from "../../nats/errors.ts";
 import { decodeEvent, type QueuedEvent } from "./record.ts";
 
@@ -15,6 +17,9 @@ const ASK_AGAIN = 16;
 const EXPIRES = 30_000;
 const HEARTBEAT = 5_000;
 
+/** On its way when a taker ends: milliseconds to wait for it. */
+const LAST_MESSAGES = 2_000;
+
 /** Milliseconds before a message is looked at again that could not be read. */
 const LOOK_AGAIN = 60_000;
 
@@ -23,6 +28,8 @@ interface Options {
   readonly clock: Clock;
   /** Milliseconds. */
   readonly ackWait: number;
+  /** The server counts every delivery; these are those that do not count. */
+  readonly untried: Untried;
 }
 
 /** A message that this node has; of its newest delivery, where the server sent it more than once. */
@@ -30,6 +37,8 @@ interface Open {
   message: JsMsg;
   /** Of the taker that has it. */
   readonly intake: MessageIntake;
+  /** Deliveries that do not count; known before they are needed, with one look for all that came. */
+  readonly untried: Promise<number>;
 }
 
 /**
@@ -45,19 +54,21 @@ export class Deliveries {
 
   /** Takes from the consumer until `signal` fires. */
   async *of(consumer: Consumer, signal: AbortSignal, most: number): AsyncGenerator<Claim> {
-    const intake = new MessageIntake(consumer, most, (...of) => this.#add(...of));
+    const { clock } = this.options;
+    const intake = new MessageIntake({ consumer, most, clock, add: (...of) => this.#add(...of) });
     const end = () => intake.end();
     signal.addEventListener("abort", end);
     try {
       if (signal.aborted) return;
       intake.start();
       for (let open = await intake.next(); open; open = await intake.next()) {
-        const claim = this.#claim(open);
-        if (claim) yield claim;
+        const claim = await this.#claim(open);
+        if (claim && signal.aborted) await claim.giveBack();
+        else if (claim) yield claim;
       }
     } finally {
       signal.removeEventListener("abort", end);
-      for (const open of await intake.stop()) this.nak(open, 0);
+      await this.giveBack(await intake.stop());
     }
   }
 
@@ -79,6 +90,21 @@ export class Deliveries {
     }
   }
 
+  /** Sends these again at once, to any taker, as if for the first time. */
+  async giveBack(all: readonly Open[]): Promise<void> {
+    if (all.length === 0) return;
+    try {
+      await this.options.untried.note(all.map(({ message }) => keyOf(message)));
+    } catch (cause) {
+      logFor("queue").warning("Events of a queue that were not tried count as delivered", {
+        queue: this.options.queue,
+        events: all.length,
+        error: textOf(cause),
+      });
+    }
+    for (const open of all) this.nak(open, 0);
+  }
+
   close(): void {
     this.#closed = true;
     this.#timer?.clear();
@@ -92,18 +118,29 @@ export class Deliveries {
       known.message = message;
       return null;
     }
-    const open = { message, intake };
+    const { untried } = this.options;
+    const counts = message.info.deliveryCount === 1;
+    const open = {
+      message,
+      intake,
+      untried: counts ? Promise.resolve(0) : untried.count(keyOf(message)),
+    };
+    open.untried.catch(() => {}); // whoever takes it will see
     this.#open.set(keyOf(message), open);
     if (!this.#closed) this.#timer ??= this.#next();
     return open;
   }
 
-  #claim(open: Open): Claim | null {
+  async #claim(open: Open): Promise<Claim | null> {
     const { queue } = this.options;
+    const untried = await open.untried.catch((cause) => {
+      this.nak(open, 0);
+      throw cause;
+    });
     // Node's Buffer, which the client hands out, gives views of the network's memory where others copy.
     const bytes = new Uint8Array(open.message.data);
     try {
-      return new JetStreamClaim(this, open, decodeEvent(queue, bytes));
+      return new JetStreamClaim(this, open, untried, decodeEvent(queue, bytes));
     } catch (cause) {
       logFor("queue").error("Cannot read an event of a queue; it is left where it is", {
         queue,
@@ -140,9 +177,13 @@ class MessageIntake {
   #error: { readonly cause: unknown } | null = null;
 
   constructor(
-    readonly consumer: Consumer,
-    readonly most: number,
-    readonly add: (message: JsMsg, intake: MessageIntake) => Open | null,
+    readonly options: {
+      readonly consumer: Consumer;
+      /** Messages at once. */
+      readonly most: number;
+      readonly clock: Clock;
+      readonly add: (message: JsMsg, intake: MessageIntake) => Open | null;
+    },
   ) {}
 
   start(): void {
@@ -172,9 +213,9 @@ class MessageIntake {
   }
 
   end(): void {
+    if (this.#ended) return;
     this.#ended = true;
-    // `close` would wait for a reader.
-    this.#batch?.stop();
+    if (this.#batch) void drain(this.#batch, this.options.clock);
     this.#wake();
   }
 
@@ -186,20 +227,21 @@ class MessageIntake {
   }
 
   async #run(): Promise<void> {
+    const { consumer, add } = this.options;
     while (!this.#ended) {
       const count = this.#toAskFor();
       if (count === 0) {
         await this.#woken.promise;
         continue;
       }
-      this.#batch = await this.consumer.fetch({
+      this.#batch = await consumer.fetch({
         max_messages: count,
         expires: EXPIRES,
         idle_heartbeat: HEARTBEAT,
       });
-      if (this.#ended) this.#batch.stop();
+      if (this.#ended) return this.#batch.stop(); // nothing was asked for yet
       for await (const message of this.#batch) {
-        const open = this.add(message, this);
+        const open = add(message, this);
         if (!open) continue;
         this.held++;
         this.#wanted = false;
@@ -211,7 +253,7 @@ class MessageIntake {
   }
 
   #toAskFor(): number {
-    const count = Math.min(this.most - this.held, BATCH);
+    const count = Math.min(this.options.most - this.held, BATCH);
     if (this.#waiting.length === 0 && this.#wanted) return Math.max(count, 1);
     return this.#waiting.length < ASK_AGAIN && count === BATCH ? count : 0;
   }
@@ -232,11 +274,12 @@ class JetStreamClaim implements Claim {
   constructor(
     readonly deliveries: Deliveries,
     readonly open: Open,
+    untried: number,
     { event, pushed }: QueuedEvent,
   ) {
     this.event = event;
     this.pushed = pushed;
-    this.attempts = open.message.info.deliveryCount;
+    this.attempts = Math.max(1, open.message.info.deliveryCount - untried);
     this.bytes = open.message.data.length;
   }
 
@@ -251,6 +294,22 @@ class JetStreamClaim implements Claim {
     this.#settled = true;
     this.deliveries.nak(this.open, delay);
   }
+
+  async giveBack(): Promise<void> {
+    if (this.#settled) return;
+    this.#settled = true;
+    await this.deliveries.giveBack([this.open]);
+  }
+}
+
+/** Ends a fetch when all that the server has sent for it is here. */
+async function drain(batch: ConsumerMessages, clock: Clock): Promise<void> {
+  // The client's own `stop` forgets what is on its way, and the server would wait for its answers.
+  const { sub } = batch as unknown as { readonly sub: Subscription };
+  const late = new AbortController();
+  await Promise.race([sub.drain().catch(() => {}), sleep(clock, LAST_MESSAGES, late.signal)]);
+  late.abort();
+  batch.stop();
 }
 
 /** The same for all deliveries of one message, also when a stream of that name is made anew. */

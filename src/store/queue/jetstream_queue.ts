@@ -14,7 +14,8 @@ import {
   type Queues,
   type QueueSize,
 } from "../../flow/queue.ts";
-import { storeClosed } from "../../flow/store.ts";
+import { type Store, storeClosed } from "../../flow/store.ts";
+import { Untried } from "../../flow/untried.ts";
 import { acquireNats, type NatsLease } from "../../nats/connect.ts";
 import { natsError } from "../../nats/errors.ts";
 import { checkJetStream } from "../../nats/jetstream.ts";
@@ -40,6 +41,8 @@ export interface JetStreamQueuesOptions {
   /** In front of the names of streams and subjects: letters, digits, `_` and `-`. */
   readonly prefix: string;
   readonly replicas?: number;
+  /** All nodes share it: it knows which deliveries do not count. */
+  readonly store: Store;
   readonly clock: Clock;
   /** Milliseconds. */
   readonly ackWait?: number;
@@ -122,6 +125,7 @@ class JetStreamQueue implements Queue {
       queue: name,
       clock: options.clock,
       ackWait: options.ackWait ?? ACK_WAIT,
+      untried: new Untried(options.store, ["queue", name, "untried"], crypto.randomUUID()),
     });
   }
 

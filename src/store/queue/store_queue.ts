@@ -174,6 +174,15 @@ class StoreQueue implements Queue {
     else due();
   }
 
+  /** @throws when the store refuses; its delivery counts then. */
+  async giveBack(item: Item): Promise<void> {
+    try {
+      await this.#count([item], -1);
+    } finally {
+      this.again(item, 0);
+    }
+  }
+
   get #writable(): Bucket | undefined {
     const last = this.#buckets.at(-1);
     return last?.isFull ? undefined : last;
@@ -381,5 +390,11 @@ class StoreClaim implements Claim {
     if (this.#settled) return;
     this.#settled = true;
     this.queue.again(this.item, delay);
+  }
+
+  async giveBack(): Promise<void> {
+    if (this.#settled) return;
+    this.#settled = true;
+    await this.queue.giveBack(this.item);
   }
 }

@@ -91,7 +91,8 @@ Deno.test("store_queue: a store that fails for a while loses nothing", async () 
   const claims = await take(queue, 5);
   down = true;
   await assert.rejects(claims[0]!.ack(), { code: "store.unavailable" });
-  for (const claim of claims.slice(1)) await claim.nak(0);
+  await assert.rejects(claims[1]!.giveBack(), { code: "store.unavailable" });
+  for (const claim of claims.slice(2)) await claim.nak(0);
   await assert.rejects(queue.push(testEvent(5)), { code: "store.unavailable" });
   await assert.rejects(take(queue, 1), { code: "store.unavailable" });
   down = false;

@@ -103,6 +103,19 @@ Deno.test("store_queue: acknowledgements of one turn share a commit", async () =
   assert.equal(commits, 1);
 });
 
+Deno.test("store_queue: what goes back in one turn costs one write", async () => {
+  const clock = new TestClock();
+  await using store = new MemoryStore({ clock });
+  const queue = await new StoreQueues({ store, clock }).open("q");
+  for (const i of numbers(60)) await queue.push(testEvent(i));
+  const claims = await take(queue, 60);
+  let writes = 0;
+  const put = store.put.bind(store);
+  store.put = (...given) => (writes++, put(...given));
+  await Promise.all(claims.map((claim) => claim.giveBack()));
+  assert.equal(writes, 1);
+});
+
 Deno.test("store_queue: a full queue does not drop what is being worked on", async () => {
   const clock = new TestClock();
   await using queues = new StoreQueues({ store: new MemoryStore({ clock }), clock });

@@ -88,7 +88,7 @@ export class Taker implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#end.abort();
     const last = await this.#next?.catch(() => null);
-    if (last && !last.done) await last.value.nak(0);
+    if (last && !last.done) await last.value.giveBack();
     await this.#claims.return?.();
   }
 
@@ -218,7 +218,22 @@ function testSettling(test: Test): void {
       await using taker = new Taker(queue, 10);
       await taker.next(1);
     }
-    assert.deepEqual(dataOf(await take(queue, 2)).sort(), ["b", "c"]);
+    const claims = await take(queue, 2);
+    assert.deepEqual(dataOf(claims).sort(), ["b", "c"]);
+    assert.deepEqual(claims.map(({ attempts }) => attempts), [1, 1]);
+  });
+
+  test("what is given back comes again at once, and its delivery does not count", async (given) => {
+    const { queue } = given;
+    await push(queue, "a", "b");
+    await using taker = new Taker(queue);
+    const seen: number[][] = [];
+    for (const counts of [false, true, false, false]) {
+      const claims = await taker.next(2);
+      seen.push(claims.map(({ attempts }) => attempts));
+      await Promise.all(claims.map((claim) => counts ? claim.nak(0) : claim.giveBack()));
+    }
+    assert.deepEqual(seen, [[1, 1], [1, 1], [2, 2], [2, 2]]);
   });
 
   test("no more are taken while too many wait to be done", async ({ queue, world }) => {
@@ -242,6 +257,14 @@ function testRestarts(test: Test): void {
     const claims = await take(again, 2);
     assert.deepEqual(dataOf(claims).sort(), ["a", "b"]);
     assert.equal(claims.find(({ event }) => event.data === "a")!.attempts, 2);
+  });
+
+  test("what was given back does not count after a restart either", async ({ queue, world }) => {
+    await push(queue, "a");
+    const [claim] = await take(queue, 1);
+    await claim!.giveBack();
+    const again = await (await world.restarted()).open("orders");
+    assert.deepEqual((await take(again, 1)).map(({ attempts }) => attempts), [1]);
   });
 
   test("a long queue is whole and in order after a restart", async ({ queue, world }) => {

@@ -2,13 +2,13 @@ import * as v from "valibot";
 import { FlowError, FlowErrors } from "../../core/errors.ts";
 import { Count, Duration } from "../../flow/schema.ts";
 import { type CheckContext, defineTask } from "../../flow/task.ts";
+import { Untried } from "../../flow/untried.ts";
 import { connect, connectionFields } from "./connection.ts";
 import { publishDeadLetter } from "./dead_letters.ts";
 import { NatsName, sharedName, Subject, SubjectPattern } from "./names.ts";
 import { payloadField } from "./payload.ts";
 import { StreamFields } from "./stream_fields.ts";
 import { StreamReader } from "./stream_reader.ts";
-import { Untried } from "./untried.ts";
 
 /** Of the server, for consumers that do not say. Milliseconds. */
 const ACK_WAIT = 30_000;
@@ -48,8 +48,9 @@ const Config = v.strictObject({
     Count,
     v.description(
       "Deliveries of one message, also those that ended the process. After the last one it goes to " +
-        "`dead_letter_subject`; without one it is given up and logged as an error. Without end when " +
-        "left out.",
+        "`dead_letter_subject`; without one it is given up and logged as an error. A message that was " +
+        "under way when processes ended is first tried once more, alone, since another one may have " +
+        "ended them. Without end when left out.",
     ),
   )),
   dead_letter_subject: v.optional(v.pipe(
@@ -154,6 +155,8 @@ export const natsJetstreamSubscriber = defineTask({
     const client = jetstream(connection);
     const subject = config.dead_letter_subject;
     const durable = config.durable_name ?? await sharedName(flow, name);
+    const counts = (of: string) =>
+      new Untried(services.runtimeStore, ["flow", flow, of, durable], services.cluster.nodeId);
     const reader = new StreamReader({
       lease,
       manager: await jetstreamManager(connection, { checkAPI: false }),
@@ -176,11 +179,10 @@ export const natsJetstreamSubscriber = defineTask({
         payload: config.payload,
         throttle: config.throttle ?? 0,
         maxDeliver: config.max_deliver,
-        untried: config.max_deliver === undefined ? undefined : new Untried(
-          services.runtimeStore,
-          ["flow", flow, "untried", durable],
-          services.cluster.nodeId,
-        ),
+        ...(config.max_deliver !== undefined && {
+          untried: counts("untried"),
+          alone: counts("alone"),
+        }),
         termPermanent: config.on_permanent === "term",
         delay: (deliveries) => delayAfter(config.backoff, deliveries, random.next()),
         deadLetter: subject === undefined ? null : (taken, cause) =>

@@ -4,11 +4,17 @@ import { type FlowError, isTransient, toFlowError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
 import { type FlowEvent, isBytes, type JsonObject, newEvent } from "../../flow/event.ts";
 import { isCutShort, type Outcome, type SourceOutput } from "../../flow/task.ts";
+import type { Untried } from "../../flow/untried.ts";
 import { tooOften } from "./dead_letters.ts";
 import { ID_HEADER, messageMeta, readHeaders } from "./headers.ts";
 import { decodePayload, ownBytes, type PayloadMode } from "./payload.ts";
 import { factsOf, type Taken, type TakenMessages } from "./taken.ts";
-import type { Untried } from "./untried.ts";
+
+/**
+ * Milliseconds for which everything else waits, before and while a message runs alone. A task that
+ * collects events may end none before it gets more.
+ */
+const LONGEST_ALONE = 30_000;
 
 export interface IntakeOptions {
   readonly taken: TakenMessages;
@@ -21,6 +27,8 @@ export interface IntakeOptions {
   readonly maxDeliver: number | undefined;
   /** Deliveries that do not count; left out where nobody counts. */
   readonly untried?: Untried;
+  /** Times that a message ran alone, without an end; left out where none does. */
+  readonly alone?: Untried;
   /** Whether what failed for good is given up at once. */
   readonly termPermanent: boolean;
   /** Milliseconds until a message that failed comes again, after its n-th delivery. */
@@ -36,6 +44,11 @@ export class MessageIntake {
   /** Taken and not emitted yet, oldest first. */
   #queue: Taken[] = [];
   #output: SourceOutput | null = null;
+  /** Came too often and may be innocent: another message may have ended the process each time. */
+  readonly #suspects: Taken[] = [];
+  /** Emitted and not answered. */
+  #underWay = 0;
+  #quiet = Promise.withResolvers<void>();
   /** Whether the window, or `throttle`, lets nothing in for now. */
   #paused = false;
   /** What goes back untried, once that has been noted. */
@@ -64,7 +77,7 @@ export class MessageIntake {
   /** Nothing is emitted any more; what waits goes back at once. */
   stop(): void {
     this.#output = null;
-    this.#giveBack(this.#queue.splice(0));
+    this.#giveBack([...this.#suspects.splice(0), ...this.#queue.splice(0)]);
   }
 
   get #isOver(): boolean {
@@ -78,6 +91,8 @@ export class MessageIntake {
 
   #pump(): void {
     while (!this.#paused && !this.#isOver) {
+      const suspect = this.#suspects.shift();
+      if (suspect) return this.#leave(this.#tryAlone(suspect));
       const taken = this.#queue.shift();
       if (!taken) return;
       const pause = this.#emit(taken, this.#output!);
@@ -98,10 +113,11 @@ export class MessageIntake {
     const { maxDeliver, payload, clock } = this.options;
     const { message, bytes } = taken;
     // A message that ends the process never fails: it just comes again.
-    if (maxDeliver !== undefined && taken.tries > maxDeliver) {
+    if (maxDeliver !== undefined && taken.tries > maxDeliver && !taken.alone) {
       return this.#leave(this.#cameTooOften(taken, maxDeliver));
     }
     const settled = (outcome: Outcome) => this.#settled(taken, outcome);
+    this.#underWay++;
     let event: FlowEvent;
     try {
       event = eventOf(taken, decodePayload(payload, message.data, message.subject), clock.now());
@@ -114,6 +130,7 @@ export class MessageIntake {
 
   #settled(taken: Taken, outcome: Outcome): void {
     const { options } = this;
+    if (--this.#underWay === 0) this.#quiet.resolve();
     if (outcome.ok) options.taken.ack(taken);
     else this.#failed(taken, toFlowError(outcome.cause));
     options.onRoom();
@@ -134,6 +151,38 @@ export class MessageIntake {
     messages.nak(taken, Math.max(delay(taken.info.deliveries), retryAfter));
   }
 
+  /** Nothing else is under way meanwhile, so that it cannot take others down with it again. */
+  async #tryAlone(taken: Taken): Promise<void> {
+    const { alone, log, onRoom } = this.options;
+    this.#paused = true;
+    await this.#untilQuiet();
+    try {
+      await alone!.note([taken.info.key]);
+      taken.alone = true;
+      if (this.#isOver) this.#giveBack([taken]);
+      else await this.#emit(taken, this.#output!);
+    } catch (cause) {
+      const error = toFlowError(cause);
+      log.warning("Cannot note that a message is tried alone; it comes again", {
+        error: error.message,
+      });
+      this.#comeAgain(taken, error);
+      onRoom();
+    }
+    await this.#untilQuiet();
+    this.#paused = false;
+    this.#pump();
+  }
+
+  async #untilQuiet(): Promise<void> {
+    if (this.#underWay === 0 || this.#isOver) return;
+    this.#quiet = Promise.withResolvers();
+    const quiet = new AbortController();
+    const either = AbortSignal.any([quiet.signal, this.#output!.signal]);
+    await Promise.race([this.#quiet.promise, sleep(this.options.clock, LONGEST_ALONE, either)]);
+    quiet.abort();
+  }
+
   #leave(done: Promise<void>): void {
     this.#leaving.add(done);
     void done.finally(() => this.#leaving.delete(done));
@@ -142,13 +191,14 @@ export class MessageIntake {
   /** Not tried to its end, so that nobody shall wait for it and the delivery does not count. */
   #giveBack(all: readonly Taken[]): void {
     const { untried, taken: messages } = this.options;
+    if (all.length === 0) return;
     if (!untried) {
       for (const taken of all) messages.nak(taken, 0);
       return;
     }
     const isFirst = this.#back.length === 0;
     this.#back.push(...all);
-    if (isFirst && all.length > 0) this.#leave(this.#noteAndGiveBack(untried));
+    if (isFirst) this.#leave(this.#noteAndGiveBack(untried));
   }
 
   async #noteAndGiveBack(untried: Untried): Promise<void> {
@@ -157,7 +207,11 @@ export class MessageIntake {
     const all = this.#back;
     this.#back = [];
     try {
-      await untried.note(all.map(({ info }) => info.key));
+      const alone = all.filter((taken) => taken.alone);
+      await Promise.all([
+        untried.note(all.map(({ info }) => info.key)),
+        alone.length > 0 && this.options.alone!.note(alone.map(({ info }) => info.key), -1),
+      ]);
     } catch (cause) {
       const error = toFlowError(cause).message;
       log.warning("Messages that were not tried count as delivered", {
@@ -172,9 +226,12 @@ export class MessageIntake {
   async #cameTooOften(taken: Taken, most: number): Promise<void> {
     const tries = await this.#count(taken);
     if (tries === null) return;
-    if (tries > most) return await this.#toDeadLetters(taken, tooOften(tries, most));
+    if (tries > most && taken.wasAlone) {
+      return await this.#toDeadLetters(taken, tooOften(tries, most));
+    }
     if (this.#isOver) return this.#giveBack([taken]);
-    this.#queue.unshift(taken);
+    if (tries > most) this.#suspects.push(taken);
+    else this.#queue.unshift(taken);
     this.#pump();
   }
 
@@ -188,9 +245,10 @@ export class MessageIntake {
 
   /** The deliveries that count; `null` where that cannot be known now and the message comes again. */
   async #count(taken: Taken): Promise<number | null> {
-    const { untried, log, onRoom } = this.options;
+    const { untried, alone, log, onRoom } = this.options;
     try {
       taken.untried ??= await untried?.count(taken.info.key) ?? 0;
+      taken.wasAlone ||= !alone || await alone.count(taken.info.key) > 0;
       return taken.tries;
     } catch (cause) {
       const error = toFlowError(cause);

@@ -14,6 +14,10 @@ export class Taken {
   round = 0;
   /** Deliveries that do not count; `null` before anybody looked. */
   untried: number | null = null;
+  /** Whether it ran alone before and that never ended, or nobody tells. */
+  wasAlone = false;
+  /** Whether it runs with nothing else of its reader under way. */
+  alone = false;
   readonly bytes: number;
 
   /** Both are of the newest delivery, where the server sent it more than once. */

@@ -100,8 +100,7 @@ export const queueSubscribe = defineTask({
     function ended(claim: Claim, outcome: Outcome): Promise<void> {
       if (outcome.ok) return claim.ack();
       const cause = toFlowError(outcome.cause);
-      // It was not tried to its end, so nobody else shall wait for it.
-      if (isCutShort(cause)) return claim.nak(0);
+      if (isCutShort(cause)) return claim.giveBack();
       const hopeless = config.on_permanent === "dead_letter" && isHopeless(cause);
       if (hopeless || claim.attempts >= most) return giveUp(claim, cause);
       return claim.nak(Math.max(delay(claim), cause.retryAfter ?? 0));

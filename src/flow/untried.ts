@@ -1,6 +1,6 @@
 import * as v from "valibot";
-import { decodeRecord, encodeRecord } from "../../flow/record.ts";
-import type { Key, Store } from "../../flow/store.ts";
+import { decodeRecord, encodeRecord } from "./record.ts";
+import type { Key, Store } from "./store.ts";
 
 /** Milliseconds for which it is remembered. */
 const KEPT = 86_400_000;
@@ -16,6 +16,9 @@ const Record = v.object({ messages: v.record(v.string(), v.number()) });
  */
 export class Untried {
   readonly #own: Key;
+  #noting: (readonly [message: string, change: number])[] = [];
+  #writing: Promise<void> = Promise.resolve();
+  #write: Promise<void> | null = null;
   #looking: Promise<unknown> = Promise.resolve();
   #next: Promise<Map<string, number>> | null = null;
 
@@ -28,22 +31,13 @@ export class Untried {
   }
 
   /** Call it before the messages go back: the next one who gets them may look at once. */
-  async note(messages: readonly string[]): Promise<void> {
-    for (;;) {
-      const entry = await this.store.get(this.#own);
-      const before = entry ? decodeRecord(entry.value, Record).messages : {};
-      const counts = new Map(Object.entries(before));
-      for (const message of messages) {
-        const times = counts.get(message) ?? 0;
-        counts.delete(message);
-        counts.set(message, times + 1);
-      }
-      const bytes = encodeRecord({ messages: Object.fromEntries([...counts].slice(-MOST)) });
-      const written = entry
-        ? await this.store.update(this.#own, bytes, entry.revision, { ttl: KEPT })
-        : await this.store.create(this.#own, bytes, { ttl: KEPT });
-      if (written !== null) return;
-    }
+  note(messages: readonly string[], change = 1): Promise<void> {
+    for (const message of messages) this.#noting.push([message, change]);
+    // One write is for all who ask before it begins.
+    return this.#write ??= this.#writing.catch(() => {}).then(() => {
+      this.#write = null;
+      return this.#writing = this.#add(this.#noting.splice(0));
+    });
   }
 
   /** How often any node gave this message back. */
@@ -54,6 +48,24 @@ export class Untried {
       return this.#looking = this.#look();
     });
     return (await look).get(message) ?? 0;
+  }
+
+  async #add(changes: readonly (readonly [string, number])[]): Promise<void> {
+    for (;;) {
+      const entry = await this.store.get(this.#own);
+      const before = entry ? decodeRecord(entry.value, Record).messages : {};
+      const counts = new Map(Object.entries(before));
+      for (const [message, change] of changes) {
+        const times = (counts.get(message) ?? 0) + change;
+        counts.delete(message);
+        if (times > 0) counts.set(message, times);
+      }
+      const bytes = encodeRecord({ messages: Object.fromEntries([...counts].slice(-MOST)) });
+      const written = entry
+        ? await this.store.update(this.#own, bytes, entry.revision, { ttl: KEPT })
+        : await this.store.create(this.#own, bytes, { ttl: KEPT });
+      if (written !== null) return;
+    }
   }
 
   async #look(): Promise<Map<string, number>> {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { TestClock } from "../../core/clock.ts";
-import { MemoryStore } from "../../store/memory.ts";
+import { TestClock } from "../core/clock.ts";
+import { MemoryStore } from "../store/memory.ts";
 import { Untried } from "./untried.ts";
 
 Deno.test("what any node gave back untried is counted, for a day", async () => {
@@ -39,4 +39,35 @@ Deno.test("a thousand messages cost one look, which sees all that was noted befo
   const more = Array.from({ length: 1_000 }, (_, i) => untried.count(`${i}@x`));
   await first;
   assert.deepEqual([(await Promise.all(more))[1], looks], [1, 2]);
+});
+
+Deno.test("a thousand messages that go back in one turn cost one write", async () => {
+  const store = new MemoryStore({ clock: new TestClock() });
+  let writes = 0;
+  const create = store.create.bind(store);
+  store.create = (...given) => (writes++, create(...given));
+  store.update = () => assert.fail("written again");
+  const untried = new Untried(store, ["d"], "a");
+  const messages = Array.from({ length: 1_000 }, (_, i) => `${i}@x`);
+  await Promise.all(messages.map((one) => untried.note([one])));
+  const counts = await Promise.all(messages.map((one) => untried.count(one)));
+  assert.deepEqual([writes, new Set(counts)], [1, new Set([1])]);
+});
+
+Deno.test("what could not be noted is not noted later", async () => {
+  const store = new MemoryStore({ clock: new TestClock() });
+  const untried = new Untried(store, ["d"], "a");
+  const { create } = store;
+  store.create = () => Promise.reject(new Error("away"));
+  await assert.rejects(untried.note(["1@x"]), { message: "away" });
+  store.create = create;
+  await untried.note(["2@x"]);
+  assert.deepEqual([await untried.count("1@x"), await untried.count("2@x")], [0, 1]);
+});
+
+Deno.test("what was noted can be taken back", async () => {
+  const untried = new Untried(new MemoryStore({ clock: new TestClock() }), ["d"], "a");
+  await untried.note(["1@x", "2@x", "2@x"]);
+  await untried.note(["1@x", "2@x"], -1);
+  assert.deepEqual([await untried.count("1@x"), await untried.count("2@x")], [0, 1]);
 });
