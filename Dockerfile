@@ -22,6 +22,6 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
 
 # docs/operations.md says what each permission is for.
 ENTRYPOINT ["deno", "run", "--config=/opt/flowgen/deno.json", "--frozen", "--cached-only", \
-  "--allow-net", "--allow-env", "--allow-read", "--allow-write=/data/.flowgen", \
+  "--allow-net", "--allow-env", "--allow-sys=hostname", "--allow-read", "--allow-write=/data/.flowgen", \
   "--allow-run=/usr/bin/deno", "/opt/flowgen/src/main.ts"]
 CMD ["run", "--config", "/etc/flowgen/config.yaml"]

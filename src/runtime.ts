@@ -12,6 +12,7 @@ import { FlowError } from "./core/errors.ts";
 import { type Log, logFor } from "./core/log.ts";
 import type { Random } from "./core/random.ts";
 import type { ClusterView } from "./flow/cluster.ts";
+import { errorAnswer } from "./flow/http.ts";
 import type { TaskDefinition } from "./flow/task.ts";
 import * as parts from "./parts.ts";
 import { credentialsFor } from "./reconcile/credentials.ts";
@@ -47,6 +48,8 @@ export interface RuntimeStatus {
   readonly version: string;
   readonly node: string;
   readonly state: "new" | "starting" | "running" | "stopping" | "stopped";
+  /** What the start waits for. */
+  readonly waiting?: string;
   /** RFC 3339; `null` before the start. */
   readonly started: string | null;
   readonly store: string;
@@ -127,6 +130,9 @@ class FlowRuntime implements Runtime {
         ready: this.#state === "running",
         waiting: this.#foundation.waiting,
         not_running: this.#notRunning(),
+        sources: this.#feed?.states().flatMap(({ name, error }) =>
+          error ? [{ name, error: error.message }] : []
+        ),
       }),
       cluster: () => this.#foundation.cluster.view(),
     });
@@ -140,10 +146,10 @@ class FlowRuntime implements Runtime {
       health: health.fetch,
       control: controlApp({
         status: () => this.status(),
-        workspaces: () => this.#feed!.workspaces.list(),
-        rollback: (name, version) => this.#feed!.workspaces.rollback(name, version),
-        sources: () => this.#feed!.states(),
-        sync: (name, how) => this.#feed!.sync(name, how),
+        workspaces: async () => await this.#fed().workspaces.list(),
+        rollback: async (name, version) => await this.#fed().rollback(name, version),
+        sources: () => this.#feed?.states() ?? [],
+        sync: async (name, how) => await this.#fed().sync(name, how),
       }).fetch,
     });
   }
@@ -180,6 +186,7 @@ class FlowRuntime implements Runtime {
       version,
       node: cluster.nodeId,
       state: this.#state,
+      waiting: this.#foundation.waiting,
       started: this.#since === null ? null : new Date(this.#since).toISOString(),
       store: parts.storeName(this.#config),
       http: http && {
@@ -196,10 +203,14 @@ class FlowRuntime implements Runtime {
   }
 
   /** Requests that come before the flows are there wait for them instead of finding no route. */
-  readonly #serve: Fetch = (request) =>
-    this.#state === "running"
-      ? this.#answer(request)
-      : this.#looked.promise.then(() => this.#answer(request));
+  readonly #serve: Fetch = (request) => {
+    if (this.#state === "running") return this.#answer(request);
+    if (this.#state === "starting" && this.#foundation.waiting) {
+      const message = "The server is starting";
+      return errorAnswer(503, { code: "http.starting", message }, { "retry-after": "2" });
+    }
+    return this.#looked.promise.then(() => this.#answer(request));
+  };
 
   /** Endpoints of flows, behind the webhooks where there are any. */
   #withWebhooks(): Fetch {
@@ -228,6 +239,12 @@ class FlowRuntime implements Runtime {
     // Ports first: what cannot listen must not have started anything.
     if (options.listen !== false) await this.#ports.open();
     this.#assertWanted();
+    // A file has one owner, who is known when it is open; a cluster may be long in coming.
+    const early = config.cache.type === "nats";
+    const openControl = async () => {
+      if (options.listen !== false) await this.#ports.openControl();
+    };
+    if (early) await openControl();
     const opened = await this.#foundation.open();
     this.#assertWanted();
     const { signal } = this.#ended;
@@ -243,11 +260,21 @@ class FlowRuntime implements Runtime {
     await feed.load(this.#reconciler);
     const watching = feed.watch();
     this.#foundation.defer(() => watching);
-    if (options.listen !== false) await this.#ports.openControl();
+    if (!early) await openControl();
     this.#assertWanted();
     this.#since = this.#clock.now();
     this.#state = "running";
     this.#looked.resolve();
+  }
+
+  /** @throws {FlowError} `runtime.starting` */
+  #fed(): FlowFeed {
+    if (this.#feed) return this.#feed;
+    const { waiting } = this.#foundation;
+    throw new FlowError(
+      "runtime.starting",
+      `The node is still starting${waiting ? `: ${waiting}` : ""}`,
+    );
   }
 
   #assertWanted(): void {

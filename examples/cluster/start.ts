@@ -58,6 +58,7 @@ function startNode(n: number): void {
       "--allow-read",
       "--allow-write",
       "--allow-env",
+      "--allow-sys=hostname",
       `--allow-run=${Deno.execPath()}`,
       join(ROOT, "src/main.ts"),
       "run",
@@ -110,7 +111,8 @@ async function stop(): Promise<void> {
   Deno.exit(0);
 }
 
-const PIPED = { stdin: "null", stdout: "piped", stderr: "piped" } as const;
+// Ctrl-C in a terminal goes to a whole process group; these are told one after another.
+const PIPED = { stdin: "null", stdout: "piped", stderr: "piped", detached: true } as const;
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   Deno.addSignalListener(signal, () => void stop());

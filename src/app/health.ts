@@ -9,6 +9,8 @@ export interface HealthView {
   readonly waiting?: string;
   /** Flows that should run and do not, or not as they should. */
   readonly not_running: readonly NotRunning[];
+  /** Sources of flows that are in trouble. */
+  readonly sources?: readonly { readonly name: string; readonly error: string }[];
 }
 
 export interface NotRunning {
@@ -41,8 +43,13 @@ export function healthApp({ health, cluster }: HealthOptions): Hono {
   app.get("/livez", (c) => c.json({ status: "ok" }));
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", (c) => {
-    const { ready, waiting, not_running } = health();
-    const body = { status: ready ? "ready" : "starting", waiting, not_running };
+    const { ready, waiting, not_running, sources = [] } = health();
+    const body = {
+      status: ready ? "ready" : "starting",
+      waiting,
+      not_running,
+      ...(sources.length > 0 && { sources }),
+    };
     return c.json(body, ready ? 200 : 503);
   });
   app.get("/cluster", (c) => c.json(cluster()));

@@ -32,7 +32,11 @@ export async function firstScreen(
   const facts: [string, string][] = [];
   if (status.health) facts.push(["Health", `http://localhost:${status.health.port}/readyz`]);
   facts.push(["Store", visible(status.store)]);
-  facts.push(["Look inside", `flowgen status${config === undefined ? "" : ` --config ${config}`}`]);
+  // Whoever sets the socket from outside has to say it there too.
+  const socket = Deno.env.get("FLOWGEN_CONTROL__PATH");
+  const look = socket === undefined ? [] : [`FLOWGEN_CONTROL__PATH=${socket}`];
+  look.push("flowgen status", ...(config === undefined ? [] : [`--config ${config}`]));
+  facts.push(["Look inside", look.join(" ")]);
   facts.push(["Stop", "Ctrl-C"]);
   parts.push(facts.map(([name, value]) => `${dim(name.padEnd(12))} ${value}`).join("\n"));
   return `\n${parts.join("\n\n")}\n`;

@@ -38,6 +38,7 @@ function describe(status: RuntimeStatus, now: number, paint: Paint): string {
   if (health) facts.push(["Health", `http://localhost:${health.port}/readyz`]);
   return [
     `${paint.bold(`flowgen ${status.version}`)} is ${status.state}${since}`,
+    ...(status.waiting ? [paint.yellow(`It waits: ${visible(status.waiting)}`)] : []),
     facts.map(([name, value]) => `${paint.dim(name.padEnd(7))} ${value}`).join("\n"),
     ...(status.clustered ? [nodeTable(status.cluster, paint, now)] : []),
     // An older node has none.

@@ -267,7 +267,7 @@ class Node implements ClusterNode {
     const unknown = { beat: 0, started: "", version: "", host: "" };
     const record: NodeRecord = { ...(seen?.record ?? unknown), state: "gone" };
     const result = await this.#records.writeNode(id, record, seen?.revision ?? null);
-    if (typeof result === "string") this.#options.log.info("a node has gone", { node: id });
+    if (typeof result === "string") this.#options.log.info("A node has gone", { node: id });
     this.#do(() => this.#members.replaced(id, result));
   }
 
@@ -334,13 +334,13 @@ class Node implements ClusterNode {
   #load(): void {
     if (this.#loaded || !this.#nodesListed || !this.#claimsListed) return;
     this.#loaded = true;
-    this.#options.log.info("this node has joined the cluster", { node: this.nodeId });
+    this.#options.log.info("This node has joined the cluster", { node: this.nodeId });
     this.#flows.loaded();
   }
 
   #ended(): void {
     if (!this.#stop.signal.aborted) {
-      this.#options.log.warning("this node may not run elected flows for now", {
+      this.#options.log.warning("This node may not run elected flows for now", {
         node: this.nodeId,
       });
     }
@@ -350,7 +350,7 @@ class Node implements ClusterNode {
   #changed(): void {
     const { id } = this.#members;
     if (id !== this.#lastId) {
-      this.#options.log.warning("this node was taken for gone and joins again", {
+      this.#options.log.warning("This node was taken for gone and joins again", {
         node: this.#lastId,
         as: id,
       });

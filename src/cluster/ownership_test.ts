@@ -357,8 +357,8 @@ Deno.test("a candidate that throws is told of, and stops nobody else", async () 
   await clock.advance(5_000);
   assert.deepEqual(good.calls, ["start", "lose"]);
   assert.deepEqual(told.map(([text, fields]) => [text, fields!.flow, String(fields!.error)]), [
-    ["an elected flow could not be started", "bad", "Error: no start"],
-    ["an elected flow did not end well", "bad", "Error: no end"],
+    ["An elected flow could not be started", "bad", "Error: no start"],
+    ["An elected flow did not end well", "bad", "Error: no end"],
   ]);
   await a.node.leave();
 });

@@ -1,6 +1,6 @@
 import type * as v from "valibot";
 import type { Clock } from "../core/clock.ts";
-import { FlowError } from "../core/errors.ts";
+import { FlowError, textOf } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import { decodeRecord, encodeRecord } from "../flow/record.ts";
 import type { Entry, Key, Revision, Store } from "../flow/store.ts";
@@ -118,11 +118,13 @@ export class Records {
     const { log } = this.#options;
     try {
       const answer = await this.#within(patience, run());
-      if (this.#silent) log.info("the store answers the cluster again");
+      if (this.#silent) log.info("The store answers the cluster again");
       this.#silent = false;
       return answer;
     } catch (error) {
-      if (!this.#silent) log.warning("the store does not answer the cluster", { error });
+      if (!this.#silent) {
+        log.warning("The store does not answer the cluster", { error: textOf(error) });
+      }
       this.#silent = true;
       return undefined;
     }

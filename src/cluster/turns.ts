@@ -57,7 +57,7 @@ export class Turns {
     try {
       this.#candidates.get(flow)?.start(turn);
     } catch (error) {
-      this.log.error("an elected flow could not be started", { flow, error });
+      this.log.error("An elected flow could not be started", { flow, error });
     }
   }
 
@@ -89,7 +89,7 @@ export class Turns {
         await null;
         await candidate?.[how]();
       } catch (error) {
-        this.log.error("an elected flow did not end well", { flow, how, error });
+        this.log.error("An elected flow did not end well", { flow, how, error });
       }
       then();
       this.settled(flow);

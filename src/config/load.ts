@@ -1,7 +1,8 @@
 import { dirname, isAbsolute, join } from "node:path";
-import { FlowError, FlowErrors } from "../core/errors.ts";
+import { FlowError, FlowErrors, toFlowError } from "../core/errors.ts";
+import { parseAddress } from "../nats/address.ts";
 import { checkValue } from "../flow/check.ts";
-import { parseDocument, type Places } from "../flow/document.ts";
+import { parseDocument, type Path, type Places } from "../flow/document.ts";
 import { substituteEnv, wholeEnv } from "../flow/env.ts";
 import { withoutUnavailable } from "./not_available.ts";
 import { withOverrides } from "./overrides.ts";
@@ -63,6 +64,7 @@ function check(
   });
   const all = [
     ...(checked.ok ? samePorts(checked.output, places) : []),
+    ...(checked.ok ? badAddress(checked.output, places) : []),
     ...filled.findings,
     ...over.findings,
     ...findings,
@@ -73,11 +75,18 @@ function check(
     throw new FlowErrors(all.toSorted((a, b) => line(a) - line(b)));
   }
   const config = resolvePaths(checked.output, file === undefined ? "." : dirname(file));
-  checkedConfigs.add(config);
+  checkedConfigs.set(config, places);
   return config;
 }
 
-const checkedConfigs = new WeakSet<object>();
+/** With where each key stands, for those that came from a file. */
+const checkedConfigs = new WeakMap<object, Places | undefined>();
+
+/** What is found wrong later, such as when a source is opened, as a finding at its key. */
+export function findingAt(config: Config, path: Path, cause: unknown): FlowErrors {
+  const position = checkedConfigs.get(config)?.locate(path);
+  return new FlowErrors([toFlowError(cause, "config.invalid_value").at(position)]);
+}
 
 /** Whether `loadConfig` or `checkConfig` made this value, in which durations are numbers already. */
 export function isChecked(value: unknown): value is Config {
@@ -99,6 +108,16 @@ function samePorts({ http_server, health }: WrittenConfig, places?: Places): Flo
       },
     ),
   ];
+}
+
+function badAddress({ cache: { type, url } }: WrittenConfig, places?: Places): FlowError[] {
+  if (type !== "nats") return [];
+  try {
+    parseAddress(url);
+    return [];
+  } catch (cause) {
+    return [toFlowError(cause).at(places?.locate(["cache", "url"]))];
+  }
 }
 
 /** Flowgen 0.120 grouped these sections under one. */

@@ -30,7 +30,11 @@ export class Untried {
     this.#own = [...room, nodeId];
   }
 
-  /** Call it before the messages go back: the next one who gets them may look at once. */
+  /**
+   * Call it before the messages go back: the next one who gets them may look at once.
+   *
+   * @param change -1 takes back what was noted.
+   */
   note(messages: readonly string[], change = 1): Promise<void> {
     for (const message of messages) this.#noting.push([message, change]);
     // One write is for all who ask before it begins.

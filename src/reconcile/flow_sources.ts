@@ -120,6 +120,16 @@ export class FlowSources {
     await this.#apply();
   }
 
+  /**
+   * Reads one source again and applies what it holds now; nothing when there is none of this name.
+   *
+   * @param source As its loader calls it, such as `workspace:demo`.
+   * @throws {FlowError} `source.*`, `workspace.*`, `store.*`
+   */
+  async refresh(source: string): Promise<void> {
+    await this.#parts.find(({ loader }) => loader.source === source)?.follower.load();
+  }
+
   /** Follows changes until the signal fires; resolves when nothing is under way any more. */
   async watch(): Promise<void> {
     const { signal } = this.#options;

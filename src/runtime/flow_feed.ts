@@ -16,6 +16,7 @@ import type { FlowStatus } from "../reconcile/status.ts";
 import { snapshotChecker } from "../workspace/check.ts";
 import { collectAgain } from "../workspace/collector.ts";
 import { Discovery } from "../workspace/discovery.ts";
+import { openSource } from "./open_source.ts";
 import { SourcePoller, type SourceState } from "../workspace/poller.ts";
 import { WorkspaceSource } from "../workspace/source.ts";
 import { StoreFlows } from "../workspace/store_flows.ts";
@@ -50,6 +51,8 @@ export class FlowFeed {
   readonly workspaces: StoreWorkspaces;
   readonly #options: FlowFeedOptions;
   readonly #pollers = new Map<string, SourcePoller>();
+  /** Sources that this node polls. */
+  readonly #polls = new Set<string>();
   readonly #discovery: Discovery;
   #sources: FlowSources | null = null;
 
@@ -95,8 +98,27 @@ export class FlowFeed {
       this.#sources!.watch(),
       this.#discovery.watch(),
       collectAgain({ store, clock, random, log, cluster, signal }),
-      ...[...this.#pollers.values()].map((poller) => poller.run()),
+      ...[...this.#pollers].map(([name, poller]) => this.#poll(name, poller)),
     ]);
+  }
+
+  /** One of the nodes that have a source polls it; they elect which, as they do for flows. */
+  async #poll(name: string, poller: SourcePoller): Promise<void> {
+    const { cluster } = this.#options.services;
+    const give = () => {
+      this.#polls.delete(name);
+      return Promise.resolve();
+    };
+    const candidacy = cluster.stand(`source ${name}`, {
+      start: () => {
+        this.#polls.add(name);
+        poller.trigger();
+      },
+      drain: give,
+      lose: give,
+    });
+    await poller.run();
+    await candidacy.withdraw();
   }
 
   /** Flows that do not run because another source has one of the same name. */
@@ -124,7 +146,23 @@ export class FlowFeed {
    */
   async sync(name: string, options: { readonly force: boolean }): Promise<Published> {
     const published = await this.poller(name).check(options);
+    if (published?.outcome === "activated") await this.#live(name);
     return published ?? standing(name, await this.workspaces.list());
+  }
+
+  /**
+   * Goes back in a workspace; resolves when this node runs what it went back to.
+   *
+   * @throws {FlowError} as `Workspaces.rollback`
+   */
+  async rollback(name: string, version?: string): Promise<Published> {
+    const published = await this.workspaces.rollback(name, version);
+    await this.#live(name);
+    return published;
+  }
+
+  async #live(name: string): Promise<void> {
+    await this.#sources!.refresh(`workspace:${name}`);
   }
 
   /** @throws {FlowError} `source.unknown` */
@@ -144,10 +182,10 @@ export class FlowFeed {
 
   async #openSources(): Promise<void> {
     const { config, services, log, signal } = this.#options;
-    const { clock, random, cluster } = services;
-    for (const one of config.sources) {
+    const { clock, random } = services;
+    for (const [index, one] of config.sources.entries()) {
       const { name, interval, prefix, activate } = one;
-      const source = await services.remotes(one, log.with({ source: name }));
+      const source = await openSource(config, index, services.remotes, log.with({ source: name }));
       const { workspaces } = this;
       this.#pollers.set(
         name,
@@ -161,7 +199,7 @@ export class FlowFeed {
           clock,
           random,
           log,
-          cluster,
+          polls: () => this.#polls.has(name),
           signal,
         }),
       );

@@ -45,9 +45,7 @@ async function openGit(
     url,
     path,
     ref,
-    credentials: credentials_path === undefined
-      ? undefined
-      : async () => JSON.parse(await Deno.readTextFile(credentials_path)),
+    credentials: credentials_path === undefined ? undefined : () => readJson(credentials_path),
     verify: verify && {
       ssh_keys: verify.ssh_keys ??
         (await keyText(verify, "ssh_keys")).split("\n").filter((line) => /^\s*[^#\s]/.test(line)),
@@ -83,4 +81,29 @@ async function keyText(verify: Verification, kind: "cosign_key" | "ssh_keys"): P
 
 function limitsOf({ max_file_size, max_total_size, max_files }: RemoteLimits) {
   return { maxFileSize: max_file_size, maxTotalSize: max_total_size, maxFiles: max_files };
+}
+
+/** @throws {FlowError} `source.credentials_invalid`, without quoting what is in the file */
+async function readJson(path: string): Promise<unknown> {
+  const problem = (what: string) =>
+    new FlowError(
+      "source.credentials_invalid",
+      `Cannot use the credentials file ${path}: ${what}`,
+      {
+        hint: 'write {"token": "…"}, and "username" where the host wants one',
+      },
+    );
+  let text: string;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (cause) {
+    throw problem(
+      cause instanceof Deno.errors.NotFound ? "there is no such file" : "cannot read it",
+    );
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw problem("it is not valid JSON");
+  }
 }

@@ -1,8 +1,8 @@
 import { type Clock, sleep } from "../core/clock.ts";
 import { textOf } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
-import type { Store } from "../flow/store.ts";
-import { isWorkspaceName, WORKSPACES } from "./manifest.ts";
+import type { Entry, Store } from "../flow/store.ts";
+import { isWorkspaceName, readManifest, WORKSPACES } from "./manifest.ts";
 import { coalesced } from "./nudges.ts";
 
 export interface DiscoveryOptions {
@@ -20,9 +20,20 @@ export interface DiscoveryOptions {
 /** Milliseconds before a watch that failed is opened again. */
 const AGAIN = 5_000;
 
+/** Whether what is newest in a workspace came from one of `sources:`. */
+function isOfSource(entry: Entry): boolean {
+  try {
+    return readManifest(entry).versions[0]?.of_source ?? false;
+  } catch {
+    return false; // its own reader says what is wrong with it
+  }
+}
+
 /** Finds workspaces that no configuration names. */
 export class Discovery {
   readonly #known: Set<string>;
+  /** Told once each. */
+  readonly #left = new Set<string>();
 
   constructor(readonly options: DiscoveryOptions) {
     this.#known = new Set(options.known);
@@ -30,14 +41,27 @@ export class Discovery {
 
   /** Looks once, in the order of names. */
   async look(): Promise<void> {
-    for await (const { key } of this.options.store.list([WORKSPACES])) {
+    for await (const entry of this.options.store.list([WORKSPACES])) {
+      const { key } = entry;
       const [, name] = key;
       // What no workspace can be called, some other program wrote; a node starts all the same.
       if (name === undefined || key.length > 2 || !isWorkspaceName(name)) continue;
       if (this.#known.has(name)) continue;
-      this.#known.add(name);
-      this.options.found(name);
+      if (isOfSource(entry)) this.#leave(name);
+      else {
+        this.#known.add(name);
+        this.options.found(name);
+      }
     }
+  }
+
+  /** Whoever takes a source out of the configuration wants its flows to end. */
+  #leave(name: string): void {
+    if (this.#left.has(name)) return;
+    this.#left.add(name);
+    this.options.log.warning("A workspace is of no source of this configuration and left alone", {
+      workspace: name,
+    });
   }
 
   /** Looks again whenever something was published, until the signal fires. */

@@ -24,3 +24,25 @@ Deno.test("workspaces that are not known are found, once and in the order of nam
   await discovery.look();
   assert.deepEqual(found, ["more", "other"]);
 });
+
+Deno.test("a workspace of a source that the configuration does not name is left alone, until a flow fills it", async () => {
+  const { clock, store, workspaces } = setUp();
+  const found: string[] = [];
+  const warnings: string[] = [];
+  const discovery = new Discovery({
+    store,
+    clock,
+    log: { ...silentLog, warning: (message: string) => void warnings.push(message) },
+    signal: new AbortController().signal,
+    known: [],
+    found: (name) => void found.push(name),
+  });
+  const published = snapshotOf("1", { "flows/a.yaml": "one" });
+  await workspaces.publish("gone", published, { ofSource: true });
+  await discovery.look();
+  await discovery.look();
+  assert.deepEqual([found, warnings.length], [[], 1]);
+  await workspaces.publish("gone", snapshotOf("2", { "flows/a.yaml": "two" }));
+  await discovery.look();
+  assert.deepEqual(found, ["gone"]);
+});

@@ -3,7 +3,6 @@ import { errorToJson, type ErrorView, FlowError, toFlowError } from "../core/err
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
 import { backoff } from "../engine/retry.ts";
-import type { Cluster } from "../flow/cluster.ts";
 import type { Source } from "../flow/source.ts";
 import type { Activation, Published, Workspaces } from "../flow/workspace.ts";
 
@@ -19,8 +18,8 @@ export interface PollerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** The first node for a source polls it, so that its server is asked once per interval. */
-  readonly cluster: Pick<Cluster, "rank">;
+  /** Whether this node polls the source now; the others check when they are asked to. */
+  readonly polls: () => boolean;
   readonly signal: AbortSignal;
 }
 
@@ -72,7 +71,7 @@ export class SourcePoller {
     for (let pause = 0; !signal.aborted; pause = this.#nextPause()) {
       await this.#pause(pause);
       if (signal.aborted) return;
-      if (!this.#triggered && !this.#polls()) continue;
+      if (!this.#triggered && !this.#options.polls()) continue;
       this.#triggered = false;
       await this.check().catch(() => {}); // it is in the state
     }
@@ -106,15 +105,11 @@ export class SourcePoller {
     const error = this.#error ? errorToJson(this.#error) : this.#finding;
     return {
       name: this.#options.name,
-      polls: this.#polls(),
+      polls: this.#options.polls(),
       checked: this.#checked === null ? null : new Date(this.#checked).toISOString(),
       version: this.#version,
       ...(error && { error }),
     };
-  }
-
-  #polls(): boolean {
-    return this.#options.cluster.rank(`source/${this.#options.name}`) === 0;
   }
 
   async #observed(force: boolean): Promise<Published | null> {

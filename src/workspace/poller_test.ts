@@ -42,7 +42,7 @@ function setUp(more: Partial<PollerOptions> = {}) {
     clock,
     random: seededRandom(1),
     log: silentLog,
-    cluster: { rank: () => 0 },
+    polls: () => true,
     signal: ended.signal,
     ...more,
   });
@@ -111,9 +111,9 @@ Deno.test("a trigger while the source is being read checks once more after", asy
   await end();
 });
 
-Deno.test("a node that is not first waits, checks when triggered, and takes over", async () => {
-  let rank = 1;
-  const { advance, poller, run, times, end } = setUp({ cluster: { rank: () => rank } });
+Deno.test("a node that does not poll waits, checks when triggered, and takes over", async () => {
+  let polls = false;
+  const { advance, poller, run, times, end } = setUp({ polls: () => polls });
   run();
   await advance(5 * MINUTE);
   assert.deepEqual(times(), []);
@@ -121,7 +121,7 @@ Deno.test("a node that is not first waits, checks when triggered, and takes over
   poller.trigger();
   await advance(0);
   assert.equal(times().length, 1);
-  rank = 0;
+  polls = true;
   await advance(MINUTE);
   assert.equal(times().length, 2);
   await end();

@@ -43,7 +43,10 @@ const Config = v.strictObject({
     ),
   )),
   allow_rerun: v.optional(
-    v.pipe(v.boolean(), v.description("Counts from zero again at each start of the flow, on whichever node.")),
+    v.pipe(
+      v.boolean(),
+      v.description("Counts from zero again at each start of the flow, on whichever node."),
+    ),
     false,
   ),
   payload: v.optional(v.pipe(

@@ -77,6 +77,7 @@ export class MessageIntake {
   /** Nothing is emitted any more; what waits goes back at once. */
   stop(): void {
     this.#output = null;
+    this.#quiet.resolve();
     this.#giveBack([...this.#suspects.splice(0), ...this.#queue.splice(0)]);
   }
 
@@ -153,14 +154,25 @@ export class MessageIntake {
 
   /** Nothing else is under way meanwhile, so that it cannot take others down with it again. */
   async #tryAlone(taken: Taken): Promise<void> {
-    const { alone, log, onRoom } = this.options;
+    const { clock, throttle } = this.options;
     this.#paused = true;
     await this.#untilQuiet();
-    try {
-      await alone!.note([taken.info.key]);
-      taken.alone = true;
+    if (await this.#notedAlone(taken)) {
       if (this.#isOver) this.#giveBack([taken]);
       else await this.#emit(taken, this.#output!);
+    }
+    await this.#untilQuiet();
+    if (throttle > 0) await sleep(clock, throttle, this.#output?.signal);
+    this.#paused = false;
+    this.#pump();
+  }
+
+  /** Before it runs: afterwards there may be nobody left to tell. */
+  async #notedAlone(taken: Taken): Promise<boolean> {
+    const { alone, log, onRoom } = this.options;
+    try {
+      await alone!.note([taken.info.key]);
+      return taken.alone = true;
     } catch (cause) {
       const error = toFlowError(cause);
       log.warning("Cannot note that a message is tried alone; it comes again", {
@@ -168,10 +180,8 @@ export class MessageIntake {
       });
       this.#comeAgain(taken, error);
       onRoom();
+      return false;
     }
-    await this.#untilQuiet();
-    this.#paused = false;
-    this.#pump();
   }
 
   async #untilQuiet(): Promise<void> {

@@ -1,55 +1,10 @@
-import type { NatsConnection } from "@nats-io/nats-core";
 import assert from "node:assert/strict";
 import { settle, TestClock } from "../../core/clock.ts";
 import { FlowError } from "../../core/errors.ts";
-import { type IntakeOptions, MessageIntake } from "./message_intake.ts";
-import { TakenMessages } from "./taken.ts";
 import type { JsonObject } from "../../flow/event.ts";
 import { Untried } from "../../flow/untried.ts";
 import { MemoryStore } from "../../store/memory.ts";
-import { handOutput, keptLog, streamMessage } from "./testing.ts";
-
-/** An intake whose answers are kept as `sequence answer`. */
-function taking(options: Partial<IntakeOptions> = {}) {
-  const answers: string[] = [];
-  const decoder = new TextDecoder();
-  const connection = {
-    publish: (reply: string, payload: Uint8Array) =>
-      void answers.push(`${reply.split(".")[5]} ${decoder.decode(payload)}`),
-  } as unknown as NatsConnection;
-  const clock = new TestClock();
-  const taken = new TakenMessages({ connection, clock, ackWait: 30_000 });
-  const log = keptLog();
-  let rooms = 0;
-  const intake = new MessageIntake({
-    taken,
-    clock,
-    log,
-    payload: "auto",
-    throttle: 0,
-    maxDeliver: undefined,
-    termPermanent: false,
-    delay: (deliveries) => deliveries * 1_000,
-    deadLetter: null,
-    onRoom: () => void rooms++,
-    ...options,
-  });
-  return {
-    answers,
-    clock,
-    taken,
-    log,
-    intake,
-    get rooms() {
-      return rooms;
-    },
-  };
-}
-
-const failed = (code: string, more: { retryAfter?: number } = {}) => ({
-  ok: false as const,
-  cause: new FlowError(code, "No", more),
-});
+import { failed, handOutput, streamMessage, taking } from "./testing.ts";
 
 Deno.test("each message is answered by what became of it", () => {
   const it = taking();
@@ -294,95 +249,4 @@ Deno.test("what no consumer sent is no message", () => {
   it.intake.start(output);
   it.intake.take({ ...streamMessage(), reply: "_INBOX.x" });
   assert.equal(output.emitted.length + it.taken.count, 0);
-});
-
-/** Two readers, one after the other, of a consumer that gives up after two deliveries. */
-function suspecting() {
-  const store = new MemoryStore({ clock: new TestClock() });
-  const counts = (of: string) => new Untried(store, [of], "a");
-  const letters: [number, string][] = [];
-  const start = () => {
-    const it = taking({
-      maxDeliver: 2,
-      untried: counts("untried"),
-      alone: counts("alone"),
-      deadLetter: ({ info }, { code }) => Promise.resolve(void letters.push([info.sequence, code])),
-    });
-    const output = handOutput();
-    it.intake.start(output);
-    const sequences = () =>
-      output.emitted.map(({ event }) => (event.meta.nats as JsonObject).sequence);
-    return { ...it, output, sequences };
-  };
-  return { letters, start };
-}
-
-Deno.test("what was under way when processes ended is tried alone, and given up for ending one so", async () => {
-  const { letters, start } = suspecting();
-  const one = start();
-  one.intake.take(streamMessage({ sequence: 1 }));
-  for (const sequence of [2, 3, 4]) one.intake.take(streamMessage({ sequence, deliveries: 3 }));
-  await settle(20);
-  assert.deepEqual(one.sequences(), [1]); // which is still under way
-  one.output.emitted[0]!.end({ ok: true });
-  await settle(20);
-  one.intake.take(streamMessage({ sequence: 5 }));
-  assert.deepEqual(one.sequences(), [1, 2]);
-  one.output.emitted[1]!.end({ ok: true });
-  await settle(20);
-  assert.deepEqual(one.sequences(), [1, 2, 3]); // and that is the end of the process
-  one.taken.close();
-
-  const two = start();
-  for (const sequence of [3, 4]) two.intake.take(streamMessage({ sequence, deliveries: 4 }));
-  two.intake.take(streamMessage({ sequence: 5, deliveries: 2 }));
-  await settle(20);
-  two.output.emitted[0]!.end({ ok: true });
-  await settle(20);
-  two.output.emitted[1]!.end(failed("http.unavailable"));
-  await two.intake.settled();
-  assert.deepEqual(two.sequences(), [5, 4]);
-  assert.deepEqual(letters, [[3, "nats.too_many_deliveries"], [4, "http.unavailable"]]);
-  one.output.abort();
-  two.taken.close();
-});
-
-Deno.test("a try alone that was cut short, or never began, does not count", async () => {
-  const { letters, start } = suspecting();
-  const one = start();
-  for (const sequence of [1, 2]) one.intake.take(streamMessage({ sequence, deliveries: 3 }));
-  await settle(20);
-  assert.deepEqual(one.sequences(), [1]);
-  one.output.abort();
-  one.intake.stop();
-  one.output.emitted[0]!.end(failed("delivery.stopped"));
-  await one.intake.settled();
-  assert.deepEqual(one.answers.sort(), ["1 -NAK", "2 -NAK"]);
-  one.taken.close();
-
-  const two = start();
-  for (const sequence of [1, 2]) two.intake.take(streamMessage({ sequence, deliveries: 4 }));
-  for (const n of [0, 1]) {
-    await settle(20);
-    two.output.emitted[n]!.end({ ok: true });
-  }
-  await two.intake.settled();
-  assert.deepEqual([two.sequences(), letters], [[1, 2], []]);
-  two.taken.close();
-});
-
-Deno.test("what ends nothing before it gets more holds up a try alone for half a minute", async () => {
-  const { start } = suspecting();
-  const it = start();
-  it.intake.take(streamMessage({ sequence: 1 }));
-  it.intake.take(streamMessage({ sequence: 2, deliveries: 3 }));
-  await settle(20);
-  it.intake.take(streamMessage({ sequence: 3 }));
-  await it.clock.advance(29_999);
-  assert.deepEqual(it.sequences(), [1]);
-  await it.clock.advance(1);
-  assert.deepEqual(it.sequences(), [1, 2]);
-  await it.clock.advance(30_000);
-  assert.deepEqual(it.sequences(), [1, 2, 3]);
-  it.taken.close();
 });

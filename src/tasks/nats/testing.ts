@@ -1,10 +1,14 @@
 /** Messages and outputs made by hand, for the tests of this room. */
-import type { Msg, MsgHdrs } from "@nats-io/nats-core";
+import type { Msg, MsgHdrs, NatsConnection } from "@nats-io/nats-core";
 import { headers as noHeaders } from "@nats-io/nats-core";
-import type { FlowEvent } from "../../flow/event.ts";
+import { TestClock } from "../../core/clock.ts";
+import { FlowError } from "../../core/errors.ts";
 import type { Log, LogFields } from "../../core/log.ts";
+import type { FlowEvent } from "../../flow/event.ts";
 import type { Outcome, SourceOutput } from "../../flow/task.ts";
 import type { NatsLease } from "../../nats/connect.ts";
+import { type IntakeOptions, MessageIntake } from "./message_intake.ts";
+import { TakenMessages } from "./taken.ts";
 
 export function headersOf(values: Readonly<Record<string, string>>): MsgHdrs {
   const headers = noHeaders();
@@ -123,3 +127,46 @@ export function keptLog(): Log & { readonly records: [string, LogFields][] } {
   };
   return log;
 }
+
+/** An intake whose answers are kept as `sequence answer`. */
+export function taking(options: Partial<IntakeOptions> = {}) {
+  const answers: string[] = [];
+  const decoder = new TextDecoder();
+  const connection = {
+    publish: (reply: string, payload: Uint8Array) =>
+      void answers.push(`${reply.split(".")[5]} ${decoder.decode(payload)}`),
+  } as unknown as NatsConnection;
+  const clock = new TestClock();
+  const taken = new TakenMessages({ connection, clock, ackWait: 30_000 });
+  const log = keptLog();
+  let rooms = 0;
+  const intake = new MessageIntake({
+    taken,
+    clock,
+    log,
+    payload: "auto",
+    throttle: 0,
+    maxDeliver: undefined,
+    termPermanent: false,
+    delay: (deliveries) => deliveries * 1_000,
+    deadLetter: null,
+    onRoom: () => void rooms++,
+    ...options,
+  });
+  return {
+    answers,
+    clock,
+    taken,
+    log,
+    intake,
+    get rooms() {
+      return rooms;
+    },
+  };
+}
+
+/** How a delivery ends that failed so. */
+export const failed = (code: string, more: { retryAfter?: number } = {}) => ({
+  ok: false as const,
+  cause: new FlowError(code, "No", more),
+});

@@ -19,6 +19,8 @@ Deno.test("three nodes follow one repository, whoever hears of a push", async ()
       cache: { type: "nats", url: nats.url },
       sources: [source({ interval: "2s" })],
     };
+    // Nodes that do not know the source must not be taken for those that poll it.
+    for (let n = 0; n < 3; n++) await start({ cache: config.cache, sources: [] });
     const nodes = await Promise.all([start(config), start(config), start(config)]);
     await allAnswer(nodes, "one");
     const polling = () => nodes.filter((node) => node.runtime.status().sources[0]!.polls);
