@@ -96,7 +96,7 @@ export class FlowRun {
     // Alone there is no late write; an epoch by a clock that was set back would refuse our own.
     const runtimeStore = tenure && !options.services.cluster.alone
       ? fencedStore(flow, options, tenure)
-      : unstamped(options.services.runtimeStore);
+      : plainStore(options.services.runtimeStore);
     const services = { ...options.services, runtimeStore };
     const prepared = await prepare(flow, graph, { ...options, services, tenure }, signal);
     try {
@@ -229,6 +229,15 @@ export class FlowRun {
     this.#since = this.options.services.clock.now();
   }
 }
+
+/** One view for all flows of a store: thousands of them shall not have one each. */
+function plainStore(store: Store): Store {
+  const view = plainStores.get(store) ?? unstamped(store);
+  plainStores.set(store, view);
+  return view;
+}
+
+const plainStores = new WeakMap<Store, Store>();
 
 /** Keys of the flow's own are safe from those who own it no longer; others are as they are. */
 function fencedStore(

@@ -14,7 +14,6 @@ import { FlowLoader, type LoadOptions } from "../reconcile/load_flows.ts";
 import type { Reconciler } from "../reconcile/reconciler.ts";
 import type { FlowStatus } from "../reconcile/status.ts";
 import { snapshotChecker } from "../workspace/check.ts";
-import { collectAgain } from "../workspace/collector.ts";
 import { Discovery } from "../workspace/discovery.ts";
 import { openSource } from "./open_source.ts";
 import { SourcePoller, type SourceState } from "../workspace/poller.ts";
@@ -94,6 +93,7 @@ export class FlowFeed {
   async watch(): Promise<void> {
     const { services: { clock, random, cluster }, stores, log, signal } = this.#options;
     const store = stores.system;
+    const { collectAgain } = await import("../workspace/collector.ts");
     await Promise.all([
       this.#sources!.watch(),
       this.#discovery.watch(),

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import type { Services } from "../../flow/services.ts";
 import type { TaskContext } from "../../flow/task.ts";
-import { acquireNats, type NatsLease } from "../../nats/connect.ts";
+import type { NatsLease } from "../../nats/connect.ts";
 import { DEFAULT_NATS_URL, natsFields, type NatsOptions } from "../../nats/options.ts";
 
 /** Where a task connects to; for `v.strictObject({ ...connectionFields, … })`. */
@@ -27,6 +27,7 @@ type Connection = Partial<NatsOptions>;
 export async function connect(
   { config, services, credentials, clock, defer }: TaskContext<Connection>,
 ): Promise<NatsLease> {
+  const { acquireNats } = await import("../../nats/connect.ts");
   const lease = await acquireNats(optionsOf(config, ownNats(services), credentials), { clock });
   defer(async () => await lease[Symbol.asyncDispose]());
   return lease;
