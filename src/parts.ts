@@ -3,6 +3,7 @@
  * engines, schedulers and tasks. `runtime.ts` puts them together; CLI commands that start nothing take
  * single ones.
  */
+import { later } from "./core/later.ts";
 import type { ClusterNode, JoinOptions } from "./cluster/join.ts";
 import { createUserAuth } from "./app/auth.ts";
 import { EndpointApp } from "./app/endpoints.ts";
@@ -84,7 +85,10 @@ async function openNatsStores(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Stores> {
-  const { openNatsKv } = await import("./store/nats_kv.ts");
+  const { openNatsKv } = await later<typeof import("./store/nats_kv.ts")>(
+    "./store/nats_kv.ts",
+    import.meta.url,
+  );
   const { history, replicas, tombstone_ttl: tombstoneTtl } = cache;
   const open = (bucket: string) =>
     openNatsKv({
@@ -143,7 +147,10 @@ export async function openQueues(
   { store, clock }: { store: Store; clock: Clock },
 ): Promise<Queues> {
   if (cache.type === "nats") {
-    const { JetStreamQueues } = await import("./store/queue/jetstream_queue.ts");
+    const { JetStreamQueues } = await later<typeof import("./store/queue/jetstream_queue.ts")>(
+      "./store/queue/jetstream_queue.ts",
+      import.meta.url,
+    );
     return new JetStreamQueues({
       nats: cache,
       prefix: cache.db_name,
@@ -231,18 +238,27 @@ export async function joinCluster(
   { cluster: { lease_duration, renew_interval } }: Config,
   options: Omit<JoinOptions, "lease" | "renew">,
 ): Promise<ClusterNode> {
-  const { joinCluster } = await import("./cluster/join.ts");
+  const { joinCluster } = await later<typeof import("./cluster/join.ts")>(
+    "./cluster/join.ts",
+    import.meta.url,
+  );
   return await joinCluster({ ...options, lease: lease_duration, renew: renew_interval });
 }
 
 /** `flows/` and `resources/` of a folder, ready to be pushed; see `packFolder`. */
 export async function packArtifact(folder: string): Promise<Packed> {
-  const { packFolder } = await import("./source/oci/pack.ts");
+  const { packFolder } = await later<typeof import("./source/oci/pack.ts")>(
+    "./source/oci/pack.ts",
+    import.meta.url,
+  );
   return await packFolder(folder);
 }
 
 /** Pushes what was packed; see `pushPacked`. */
 export async function pushArtifact(packed: Packed, options: PushPacked): Promise<Pushed> {
-  const { pushPacked } = await import("./source/oci/push.ts");
+  const { pushPacked } = await later<typeof import("./source/oci/push.ts")>(
+    "./source/oci/push.ts",
+    import.meta.url,
+  );
   return await pushPacked(packed, options);
 }

@@ -117,6 +117,16 @@ Deno.test("what the lists of exceptions name is there", () => {
   assert.deepEqual(named.filter((path) => !paths.has(path)), []);
 });
 
+Deno.test("what is loaded later is part of a compiled binary", () => {
+  const { tasks } = JSON.parse(Deno.readTextFileSync(join(ROOT, "deno.json")));
+  const included = [...tasks.compile.matchAll(/--include (\S+)/g)].map(([, path]) => path);
+  const later = code().flatMap(({ path, lines }) =>
+    [...lines.join("\n").matchAll(/later<typeof import\("([^"]+)"\)>/g)]
+      .map(([, name]) => below(ROOT, join(ROOT, dirname(path), name!)))
+  );
+  assert.deepEqual(later.sort(), included.sort());
+});
+
 /** Everything but tests and what only tests use, which may put any rooms together. */
 function code(): Source[] {
   return sources().filter(({ path }) => !/(_test|\/testing)\.ts$/.test(path));

@@ -16,7 +16,7 @@ import type { FlowStatus } from "../reconcile/status.ts";
 import { snapshotChecker } from "../workspace/check.ts";
 import { Discovery } from "../workspace/discovery.ts";
 import { openSource } from "./open_source.ts";
-import { SourcePoller, type SourceState } from "../workspace/poller.ts";
+import type { SourcePoller, SourceState } from "../workspace/poller.ts";
 import { WorkspaceSource } from "../workspace/source.ts";
 import { StoreFlows } from "../workspace/store_flows.ts";
 import { StoreWorkspaces } from "../workspace/workspaces.ts";
@@ -182,7 +182,9 @@ export class FlowFeed {
 
   async #openSources(): Promise<void> {
     const { config, services, log, signal } = this.#options;
+    if (config.sources.length === 0) return;
     const { clock, random } = services;
+    const { SourcePoller } = await import("../workspace/poller.ts");
     for (const [index, one] of config.sources.entries()) {
       const { name, interval, prefix, activate } = one;
       const source = await openSource(config, index, services.remotes, log.with({ source: name }));

@@ -1,3 +1,4 @@
+import { later } from "../core/later.ts";
 import type { Clock } from "../core/clock.ts";
 import { FlowError } from "../core/errors.ts";
 import type {
@@ -15,8 +16,14 @@ export function remoteOpener(clock: Clock): OpenRemote {
     const options = { clock, log, limits: limitsOf(remote.limits) };
     if (remote.git) return await openGit(remote.git, remote, options);
     if (remote.oci) {
-      const { ociSource } = await import("./oci/oci_source.ts");
-      const { fileLogins } = await import("./oci/login.ts");
+      const { ociSource } = await later<typeof import("./oci/oci_source.ts")>(
+        "./oci/oci_source.ts",
+        import.meta.url,
+      );
+      const { fileLogins } = await later<typeof import("./oci/login.ts")>(
+        "./oci/login.ts",
+        import.meta.url,
+      );
       const { credentials_path: path, verify } = remote;
       return ociSource({
         ...remote.oci,
@@ -39,7 +46,10 @@ async function openGit(
   { credentials_path, verify }: Remote,
   options: Options,
 ): Promise<RemoteSource> {
-  const { commitOf, GitSource } = await import("./git/git.ts");
+  const { commitOf, GitSource } = await later<typeof import("./git/git.ts")>(
+    "./git/git.ts",
+    import.meta.url,
+  );
   const source = new GitSource({
     ...options,
     url,

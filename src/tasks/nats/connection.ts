@@ -1,3 +1,4 @@
+import { later } from "../../core/later.ts";
 import * as v from "valibot";
 import type { Services } from "../../flow/services.ts";
 import type { TaskContext } from "../../flow/task.ts";
@@ -27,7 +28,10 @@ type Connection = Partial<NatsOptions>;
 export async function connect(
   { config, services, credentials, clock, defer }: TaskContext<Connection>,
 ): Promise<NatsLease> {
-  const { acquireNats } = await import("../../nats/connect.ts");
+  const { acquireNats } = await later<typeof import("../../nats/connect.ts")>(
+    "../../nats/connect.ts",
+    import.meta.url,
+  );
   const lease = await acquireNats(optionsOf(config, ownNats(services), credentials), { clock });
   defer(async () => await lease[Symbol.asyncDispose]());
   return lease;

@@ -1,8 +1,8 @@
+import { later } from "../../core/later.ts";
 import * as v from "valibot";
 import { ByteSize, Count } from "../../flow/schema.ts";
 import { defineTask } from "../../flow/task.ts";
 import { connect, connectionFields } from "./connection.ts";
-import { CoreReader } from "./core_reader.ts";
 import { QueueName, sharedName, SubjectPattern } from "./names.ts";
 import { payloadField } from "./payload.ts";
 
@@ -72,6 +72,10 @@ export const natsCoreSubscriber = defineTask({
     const { config, name, flow, clock, random, log } = context;
     const lease = await connect(context);
     const { headers } = await import("@nats-io/nats-core");
+    const { CoreReader } = await later<typeof import("./core_reader.ts")>(
+      "./core_reader.ts",
+      import.meta.url,
+    );
     return new CoreReader({
       lease,
       clock,
