@@ -349,6 +349,27 @@ hello  running  T  0     0       0       ${running}
   );
 });
 
+Deno.test("validate tells what is wrong in sources, at its line, and nothing starts with it", async () => {
+  await using folder = await Folder.with({
+    "config.yaml": `sources:
+  - name: one
+    git: { url: "git@example.com:acme/flows.git" }
+  - name: two
+    oci: { artifact: "no spaces allowed" }
+`,
+  });
+  const first = `config.yaml:3:10 source.url_invalid
+Cannot read a Git repository from an SSH address
+hint: write https://example.com/acme/flows.git
+`;
+  const { code, stdout } = await folder.flowgen(["validate", "--text"]);
+  assert.equal(code, 78);
+  assert.ok(stdout.startsWith(first), stdout);
+  assert.match(stdout, /config\.yaml:5:10 source\.reference_invalid\n/);
+  const run = await folder.flowgen(["run", "--text"]);
+  assert.deepEqual([run.code, run.stderr.startsWith(first)], [78, true], run.stderr);
+});
+
 Deno.test("validate tells every finding of every file, and exit code 78", async () => {
   await using folder = await Folder.with({
     "config.yaml": CONFIG,

@@ -8,6 +8,8 @@ import type { Snapshot } from "../flow/source.ts";
 import * as parts from "../parts.ts";
 import { assignClaims } from "../reconcile/desired.ts";
 import { FlowLoader } from "../reconcile/load_flows.ts";
+import { openSource } from "../runtime/open_source.ts";
+import { findingsOf } from "./exit.ts";
 
 export interface Checked {
   /** Files that were read. */
@@ -52,6 +54,20 @@ export async function checkFlows(config: Config, paths: readonly string[]): Prom
   }
   findings.push(...assignClaims(flows.filter(({ enabled }) => enabled)).values());
   return { files, findings, warnings: flows.flatMap(({ warnings }) => warnings) };
+}
+
+/** What is wrong in `sources:`, as far as it can be told without asking their servers. */
+export async function checkSources(config: Config): Promise<FlowError[]> {
+  const findings: FlowError[] = [];
+  const open = parts.remoteOpener(systemClock);
+  for (const index of config.sources.keys()) {
+    try {
+      await openSource(config, index, open, silentLog);
+    } catch (cause) {
+      findings.push(...findingsOf(cause));
+    }
+  }
+  return findings;
 }
 
 /** @throws {FlowError} `usage.file_missing` */

@@ -1,6 +1,6 @@
 import { type Config, defaultConfig } from "../config/load.ts";
 import { errorToJson, FlowError, FlowErrors } from "../core/errors.ts";
-import { type Checked, checkFlows } from "./checker.ts";
+import { type Checked, checkFlows, checkSources } from "./checker.ts";
 import { CONFIG, defineCommand } from "./command.ts";
 import { configPath, readConfig } from "./config_option.ts";
 import { Exit } from "./exit.ts";
@@ -35,7 +35,7 @@ export const validate = defineCommand({
     const checked = config instanceof FlowErrors
       // What the flows may use is not known now; checking them would blame them for it.
       ? { files: 0, findings: config.findings, warnings: [] }
-      : await checkFlows(config, pathsOf(given.args, config));
+      : await checkAll(config, pathsOf(given.args, config));
     const files = checked.files + (path === undefined ? 0 : 1);
     report({ ...checked, files }, config instanceof FlowErrors, output);
     return checked.findings.length > 0 ? Exit.config : Exit.ok;
@@ -50,6 +50,11 @@ async function readOrFindings(path: string | undefined): Promise<Config | FlowEr
     if (cause instanceof FlowErrors) return cause;
     throw cause;
   }
+}
+
+async function checkAll(config: Config, paths: readonly string[]): Promise<Checked> {
+  const { findings, ...flows } = await checkFlows(config, paths);
+  return { ...flows, findings: [...await checkSources(config), ...findings] };
 }
 
 function pathsOf(args: readonly string[], config: Config): readonly string[] {
