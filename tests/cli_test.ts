@@ -370,6 +370,18 @@ hint: write https://example.com/acme/flows.git
   assert.deepEqual([run.code, run.stderr.startsWith(first)], [78, true], run.stderr);
 });
 
+Deno.test("a login for NATS that cannot be used is told at its line, and nothing starts", async () => {
+  await using folder = await Folder.with({
+    "config.yaml": "cache:\n  type: nats\n  credentials_path: gone.json\n",
+  });
+  const { code, stderr } = await folder.flowgen(["run", "--text"]);
+  assert.equal(code, 78);
+  assert.match(
+    stderr,
+    /config\.yaml:3:21 nats\.credentials_invalid\nCannot use the credentials file gone\.json: there is no such file\n/,
+  );
+});
+
 Deno.test("validate tells every finding of every file, and exit code 78", async () => {
   await using folder = await Folder.with({
     "config.yaml": CONFIG,

@@ -1,5 +1,5 @@
 import type { EndpointApp } from "../app/endpoints.ts";
-import type { Config } from "../config/load.ts";
+import { type Config, findingAt } from "../config/load.ts";
 import { type Clock, sleep } from "../core/clock.ts";
 import { FlowError, isTransient, textOf } from "../core/errors.ts";
 import { type Log, logFor } from "../core/log.ts";
@@ -140,7 +140,8 @@ export class Foundation {
         this.waiting = undefined;
         return reached;
       } catch (cause) {
-        if (config.cache.type !== "nats" || !isTransient(cause)) throw cause;
+        if (config.cache.type !== "nats") throw cause;
+        if (!isTransient(cause)) throw atCache(config, cause);
         const reason = textOf(cause);
         if (reason !== this.waiting) {
           log.warning("The start waits, and goes on by itself", { reason });
@@ -160,6 +161,15 @@ export class Foundation {
     this.defer(() => scheduler.stop());
     return scheduler;
   }
+}
+
+/** What the server refuses for good is to be mended in config.yaml. */
+function atCache(config: Config, cause: unknown): unknown {
+  if (!(cause instanceof FlowError && cause.remedy === "config")) return cause;
+  const key = cause.code === "nats.credentials_invalid" || cause.code === "nats.auth_failed"
+    ? "credentials_path"
+    : "url";
+  return findingAt(config, ["cache", key], cause);
 }
 
 export function stoppedEarly(): FlowError {
