@@ -189,3 +189,19 @@ Deno.test("a commit of 50 flows goes live as one", async () => {
     }
   });
 });
+
+Deno.test("what sync and rollback say is live answers already", async () => {
+  await withScene(async ({ repository, start }) => {
+    const commit = (text: string) => repository.commit({ "flows/a.yaml": answers("/a", text) });
+    const one = await commit("one");
+    const node = await start();
+    await node.answers("/a", "one");
+    for (const text of ["two", "three", "four"]) {
+      await commit(text);
+      assert.equal((await node.sync()).outcome, "activated");
+      assert.deepEqual(await node.get("/a"), [200, text]);
+    }
+    await node.rollback(one);
+    assert.deepEqual(await node.get("/a"), [200, "one"]);
+  });
+});
