@@ -8,25 +8,36 @@ import { join } from "node:path";
 const HERE = import.meta.dirname!;
 const ROOT = join(HERE, "../..");
 const SIZE = 3;
-const free = Deno.args.includes("--free");
+/** The first of `SIZE` ports each. */
+const [clients, routes, http, health] = Deno.args.includes("--free")
+  ? freePorts()
+  : [4222, 6222, 3001, 8081] as const;
 
 const folder = await Deno.makeTempDir({ prefix: "flowgen-cluster-" });
-const [clients, routes] = [ports(4222), ports(6222)];
-const [http, health] = [ports(3001), ports(8081)];
 const servers = new Set<Deno.ChildProcess>();
 const nodes = new Set<Deno.ChildProcess>();
 let stopping = false;
 
-/** The ports from `first` on, or free ones. */
-function ports(first: number): number[] {
-  if (!free) return Array.from({ length: SIZE }, (_, n) => first + n);
-  const listeners = Array.from(
-    { length: SIZE },
-    () => Deno.listen({ hostname: "127.0.0.1", port: 0 }),
-  );
-  const found = listeners.map(({ addr }) => addr.port);
-  for (const listener of listeners) listener.close();
-  return found;
+/** Below those that systems hand out by themselves: they stay free until they are used. */
+function freePorts(): readonly [number, number, number, number] {
+  for (;;) {
+    const first = 10_000 + Math.floor(Math.random() * 20_000);
+    const needed = Array.from({ length: 4 * SIZE }, (_, n) => first + n);
+    if (needed.every(isFree)) return [first, first + SIZE, first + 2 * SIZE, first + 3 * SIZE];
+  }
+}
+
+function isFree(port: number): boolean {
+  try {
+    Deno.listen({ hostname: "127.0.0.1", port }).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function addresses(first: number): string[] {
+  return Array.from({ length: SIZE }, (_, n) => `127.0.0.1:${first + n}`);
 }
 
 async function startServer(n: number): Promise<void> {
@@ -34,12 +45,12 @@ async function startServer(n: number): Promise<void> {
   await Deno.writeTextFile(
     file,
     `server_name: nats-${n + 1}
-listen: 127.0.0.1:${clients[n]}
+listen: 127.0.0.1:${clients + n}
 jetstream { store_dir: ${JSON.stringify(join(folder, `nats-${n + 1}`))}, sync_interval: always }
 cluster {
   name: example
-  listen: 127.0.0.1:${routes[n]}
-  routes: [${routes.map((port) => `nats://127.0.0.1:${port}`).join(", ")}]
+  listen: 127.0.0.1:${routes + n}
+  routes: [${addresses(routes).map((address) => `nats://${address}`).join(", ")}]
 }
 `,
   );
@@ -67,9 +78,9 @@ function startNode(n: number): void {
       "--text",
     ],
     env: {
-      FLOWGEN_CACHE__URL: clients.map((port) => `127.0.0.1:${port}`).join(","),
-      FLOWGEN_HTTP_SERVER__PORT: String(http[n]),
-      FLOWGEN_HEALTH__PORT: String(health[n]),
+      FLOWGEN_CACHE__URL: addresses(clients).join(","),
+      FLOWGEN_HTTP_SERVER__PORT: String(http + n),
+      FLOWGEN_HEALTH__PORT: String(health + n),
       FLOWGEN_CONTROL__PATH: join(folder, `node-${n + 1}.sock`),
     },
     ...PIPED,
@@ -121,6 +132,6 @@ for (let n = 0; n < SIZE; n++) await startServer(n);
 for (let n = 0; n < SIZE; n++) startNode(n);
 for (let n = 0; n < SIZE; n++) {
   console.log(
-    `node-${n + 1} | http://localhost:${http[n]}/export  http://localhost:${health[n]}/cluster`,
+    `node-${n + 1} | http://localhost:${http + n}/export  http://localhost:${health + n}/cluster`,
   );
 }

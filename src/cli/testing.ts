@@ -10,6 +10,9 @@ const ENV = Object.fromEntries(
     .flatMap((name) => Deno.env.has(name) ? [[name, Deno.env.get(name)!]] : []),
 );
 
+/** Milliseconds, far more than any command takes: one that hangs fails its own test. */
+const LIMIT = 60_000;
+
 export interface Ended {
   readonly code: number;
   readonly stdout: string;
@@ -39,7 +42,8 @@ export class Folder implements AsyncDisposable {
     // A command that does not read its input may be gone before it is written.
     await writer.write(new TextEncoder().encode(stdin)).catch(() => {});
     await writer.close().catch(() => {});
-    const { code, stdout, stderr } = await process.output();
+    const late = setTimeout(() => process.kill("SIGKILL"), LIMIT);
+    const { code, stdout, stderr } = await process.output().finally(() => clearTimeout(late));
     const decoder = new TextDecoder();
     return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
   }

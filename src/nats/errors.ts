@@ -13,10 +13,18 @@ const API_CODES: Record<number, readonly [code: string, hint?: string]> = {
   10002: ["nats.limit_reached"],
   10023: ["nats.limit_reached"],
   10028: ["nats.limit_reached"],
+  10026: ["nats.limit_reached"],
+  10027: ["nats.limit_reached"],
   10047: ["nats.limit_reached"],
+  // These pass by themselves, although the server sends them with status 400.
+  10005: ["nats.unavailable", "as many servers as there are replicas must be up"],
+  10124: ["nats.unavailable"],
+  10202: ["nats.unavailable"],
+  10226: ["nats.unavailable"],
   // Settings of a stream or consumer that the server does not take; it sends them with status 500.
   10012: ["nats.refused"],
   10052: ["nats.refused"],
+  10074: ["nats.no_cluster", "set replicas to 1, or let the server be part of a cluster"],
   10077: ["nats.limit_reached", "the stream is full: raise its limits, or let it discard old ones"],
 };
 
@@ -26,8 +34,8 @@ const API_CODES: Record<number, readonly [code: string, hint?: string]> = {
  *
  * - try again: `nats.unavailable`, `nats.timeout`, `nats.no_responders`, `nats.limit_reached`
  * - other answers: `nats.conflict`, `nats.consumer_missing`
- * - mend the configuration: `nats.permission_denied`, `nats.no_jetstream`, `nats.stream_missing`,
- *   `nats.subject_overlap`, `nats.refused`
+ * - mend the configuration: `nats.permission_denied`, `nats.no_jetstream`, `nats.no_cluster`,
+ *   `nats.stream_missing`, `nats.subject_overlap`, `nats.refused`
  * - mend the event: `nats.message_too_large`, `nats.subject_invalid`
  * - everything else is a bug: `nats.failed`
  *
@@ -101,12 +109,15 @@ function kindOf(cause: unknown): readonly [code: string, hint?: string] {
   return isTransient(cause) ? ["nats.unavailable"] : ["nats.failed"];
 }
 
+/** Too late, in conflict with one under way, too many at once. */
+const TRANSIENT: ReadonlySet<number> = new Set([408, 409, 429]);
+
 function apiKind(
   { code, status = code }: { code: number; status?: number },
 ): readonly [code: string, hint?: string] {
   const known = API_CODES[code];
   if (known) return known;
-  if (status === 408 || status >= 500) return ["nats.unavailable"];
+  if (TRANSIENT.has(status) || status >= 500) return ["nats.unavailable"];
   return ["nats.refused"];
 }
 

@@ -2,8 +2,8 @@ import { FlowError } from "../core/errors.ts";
 import { natsError } from "./errors.ts";
 import type { NatsLease } from "./link.ts";
 
-/** For the server to say what the account may use. */
-const ANSWER_LIMIT = 5_000;
+/** For the server to say what the account may use; one whose cluster has no leader says nothing. */
+const ANSWER_LIMIT = 2_000;
 
 /**
  * Sees that JetStream can be used, since everything asked of it would only run into timeouts.

@@ -15,7 +15,7 @@ import { version } from "../version.ts";
 import type { StoreResources } from "../workspace/store_flows.ts";
 
 /** Milliseconds between two attempts to reach what the runtime cannot start without. */
-const REACH_AGAIN = 2_000;
+const REACH_AGAIN = 1_000;
 
 /** What a node is that has not joined its cluster. */
 const OUTSIDE: Pick<Cluster, "mayRun" | "view"> = {
@@ -144,7 +144,8 @@ export class Foundation {
         if (!isTransient(cause)) throw atCache(config, cause);
         const reason = textOf(cause);
         if (reason !== this.waiting) {
-          log.warning("The start waits, and goes on by itself", { reason });
+          const hint = cause instanceof FlowError ? cause.hint : undefined;
+          log.warning("The start waits, and goes on by itself", { reason, ...(hint && { hint }) });
         }
         this.waiting = reason;
         await sleep(clock, REACH_AGAIN, signal);
@@ -163,13 +164,17 @@ export class Foundation {
   }
 }
 
+/** What is to be mended, where it is not the address. */
+const CACHE_KEYS: Readonly<Record<string, string>> = {
+  "nats.credentials_invalid": "credentials_path",
+  "nats.auth_failed": "credentials_path",
+  "nats.no_cluster": "replicas",
+};
+
 /** What the server refuses for good is to be mended in config.yaml. */
 function atCache(config: Config, cause: unknown): unknown {
   if (!(cause instanceof FlowError && cause.remedy === "config")) return cause;
-  const key = cause.code === "nats.credentials_invalid" || cause.code === "nats.auth_failed"
-    ? "credentials_path"
-    : "url";
-  return findingAt(config, ["cache", key], cause);
+  return findingAt(config, ["cache", CACHE_KEYS[cause.code] ?? "url"], cause);
 }
 
 export function stoppedEarly(): FlowError {

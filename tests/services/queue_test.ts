@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { Folder, type Running } from "../../src/cli/testing.ts";
 import { startNats } from "./nats/server.ts";
+import { freePorts } from "./ports.ts";
 
 const CONFIG = `flows: { path: flows }
 http_server: { port: 0, hostname: 127.0.0.1 }
@@ -25,12 +26,6 @@ const sendTo = (port: number) =>
         method: POST
         payload: { object: { id: "{{event.data.payload.id}}" } }
 `;
-
-/** A port where nobody listens yet. */
-function freePort(): number {
-  using listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
-  return (listener.addr as Deno.NetAddr).port;
-}
 
 async function push(node: Running, ...ids: readonly number[]): Promise<void> {
   const { http_port } = await node.record("Running");
@@ -61,11 +56,11 @@ Deno.test("events pushed into a cluster's queue arrive, although the runtime is 
 
 /** Six events, and a target that comes up at last. */
 async function killedTwice(config: string): Promise<void> {
-  const port = freePort();
+  const [port] = freePorts(1);
   await using folder = await Folder.with({
     "config.yaml": config,
     "flows/take_in.yaml": TAKE_IN,
-    "flows/send.yaml": sendTo(port),
+    "flows/send.yaml": sendTo(port!),
   });
   for (const ids of [[1, 2], [3, 4]]) {
     await using node = folder.start(["--config", "config.yaml"]);

@@ -2,7 +2,7 @@ import type { ConsumerConfig, ConsumerInfo, JetStreamManager } from "@nats-io/je
 import { FlowError } from "../../core/errors.ts";
 import { natsError } from "../../nats/errors.ts";
 import { type Change, fixedSetting, valuesOf } from "./settings.ts";
-import { codeOf, refusal, streamsOf } from "./stream.ts";
+import { codeOf, streamsOf } from "./stream.ts";
 
 /** What a subscriber needs of its durable consumer. Times in milliseconds. */
 export interface ConsumerSpec {
@@ -42,7 +42,7 @@ export async function ensureConsumer(
       return;
     } catch (cause) {
       if (attempt === 1 && CONSUMER_TAKEN.has(codeOf(cause) ?? 0)) continue;
-      throw refusal(cause, `${current ? "update" : "create"} the consumer "${spec.name}"`);
+      throw natsError(cause, `${current ? "update" : "create"} the consumer "${spec.name}"`);
     }
   }
 }

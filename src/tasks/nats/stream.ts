@@ -1,5 +1,5 @@
 import type { JetStreamManager, StreamConfig } from "@nats-io/jetstream";
-import { FlowError, textOf } from "../../core/errors.ts";
+import { FlowError } from "../../core/errors.ts";
 import { natsError } from "../../nats/errors.ts";
 import { covers } from "./names.ts";
 import { type Change, fixedSetting, valuesOf } from "./settings.ts";
@@ -8,9 +8,6 @@ import { SETTINGS, type StreamFields } from "./stream_fields.ts";
 /** The server's numbers for a name that somebody else has just taken, and for subjects taken. */
 const NAME_TAKEN = 10058;
 const SUBJECTS_OVERLAP = 10065;
-
-/** The server's numbers for settings of a stream or a consumer that it does not take. */
-const INVALID = new Set([10052, 10012, 10074]);
 
 /**
  * Sees that the stream is there and, with `create_or_update`, that it is as the fields say. Sends an
@@ -42,7 +39,7 @@ export async function ensureStream(
       if (attempt === 1 && codeOf(cause) === NAME_TAKEN) continue;
       const wanted = fields.subjects ?? (subject === undefined ? [] : [subject]);
       if (codeOf(cause) === SUBJECTS_OVERLAP) throw await overlap(streams, name, wanted, cause);
-      throw refusal(cause, `${current ? "update" : "create"} the stream "${name}"`);
+      throw natsError(cause, `${current ? "update" : "create"} the stream "${name}"`);
     }
   }
 }
@@ -187,12 +184,6 @@ export async function streamsOf(
   const names: string[] = [];
   for await (const name of streams.names(subject)) names.push(name);
   return names;
-}
-
-/** What the server says of settings that cannot be; it calls that a fault of its own. */
-export function refusal(cause: unknown, what: string): FlowError {
-  if (!INVALID.has(codeOf(cause) ?? 0)) return natsError(cause, what);
-  return new FlowError("nats.refused", `Cannot ${what}: ${textOf(cause)}`, { cause });
 }
 
 /** The server's number of what it refused. */

@@ -1,7 +1,10 @@
 /** NATS that restarts, loses a leader, or is away. */
 import assert from "node:assert/strict";
-import { freePorts, startNats, startNatsCluster, until } from "../nats/server.ts";
+import { Folder } from "../../../src/cli/testing.ts";
+import { startNats, startNatsCluster, until } from "../nats/server.ts";
+import { freePorts } from "../ports.ts";
 import { outage } from "./outages.ts";
+import type { Node } from "./node.ts";
 import { Population } from "./population.ts";
 import { PATIENCE, Scene } from "./scene.ts";
 
@@ -60,25 +63,54 @@ Deno.test("a node that starts before its NATS says what it waits for, and goes o
   await using scene = await Scene.open({ url: server.url, lease: LEASE });
   const [healthPort] = freePorts(1);
   const node = await scene.spawn({ healthPort });
-  let ready: { status: number; body: Record<string, unknown> } | undefined;
-  await until(
-    async () => {
-      ready = await node.ready().catch(() => undefined);
-      return ready?.body.waiting !== undefined;
-    },
-    PATIENCE,
-    "the node says what it waits for",
-  );
-  assert.deepEqual(ready, {
-    status: 503,
-    body: {
-      status: "starting",
-      waiting: `Cannot reach NATS at ${server.url}: connection refused`,
-      not_running: [],
-    },
-  });
+  await waitsFor(node, `Cannot reach NATS at ${server.url}: connection refused`);
   await server.start();
   await node.up();
   assert.equal((await node.ready()).status, 200);
   await Population.in(scene);
 });
+
+Deno.test("a node that needs more NATS servers than are up waits for them", async () => {
+  await using cluster = await startNatsCluster({ size: 2 });
+  const { url } = cluster;
+  await using scene = await Scene.open({ url, lease: LEASE, cache: { replicas: 3 } });
+  const [healthPort] = freePorts(1);
+  const node = await scene.spawn({ healthPort });
+  await waitsFor(node, "Cannot open the bucket flowgen_system: no suitable peers for placement");
+});
+
+Deno.test("copies that a NATS server alone cannot keep are told at their line, and nothing starts", async () => {
+  await using server = await startNats();
+  await using folder = await Folder.with({
+    "config.yaml": `cache:
+  type: nats
+  url: ${server.url}
+  replicas: 3
+`,
+  });
+  assert.deepEqual(await folder.flowgen(["run", "--text"]), {
+    code: 78,
+    stdout: "",
+    stderr: `config.yaml:4:13 nats.no_cluster
+Cannot open the bucket flowgen_system: replicas > 1 not supported in non-clustered mode
+hint: set replicas to 1, or let the server be part of a cluster
+`,
+  });
+});
+
+/** Not ready, and says so with its reason. */
+async function waitsFor(node: Node, reason: string): Promise<void> {
+  let ready: Awaited<ReturnType<Node["ready"]>> | undefined;
+  await until(
+    async () => {
+      ready = await node.ready().catch(() => undefined);
+      return ready?.body.waiting === reason;
+    },
+    PATIENCE,
+    "the node says what it waits for",
+  ).catch(() => {});
+  assert.deepEqual(ready, {
+    status: 503,
+    body: { status: "starting", waiting: reason, not_running: [] },
+  });
+}

@@ -3,7 +3,7 @@ import { delimiter, dirname, join } from "node:path";
 import type { ClusterView } from "../../../src/flow/cluster.ts";
 import { NATS_SERVER } from "../nats/server.ts";
 import { provide } from "../provision.ts";
-import { eventually, Program } from "./program.ts";
+import { Program } from "./program.ts";
 
 const START = join(import.meta.dirname!, "../../../examples/cluster/start.ts");
 
@@ -18,13 +18,13 @@ Deno.test("the example of a cluster runs each flow where it says, also when a no
     return { name: `node-${n}`, last: last!, cluster: cluster! };
   }));
   const ownerOf = ({ flows }: ClusterView) => flows.find(({ flow }) => flow === "watch")?.owner;
-  const view = await eventually<ClusterView>(
+  const view = await program.json<ClusterView>(
     urls[0]!.cluster,
     (view) => view.nodes.length === 3 && !!ownerOf(view),
   );
   // Whichever node exported, all of them tell.
   for (const { last } of urls) {
-    await eventually<{ value?: { rows: unknown[] } }>(
+    await program.json<{ value?: { rows: unknown[] } }>(
       last,
       ({ value }) => value?.rows.length === 1,
     );
@@ -35,7 +35,7 @@ Deno.test("the example of a cluster runs each flow where it says, also when a no
   const [, pid] = await program.line(new RegExp(`^${name} \\| process (\\d+)`));
   Deno.kill(Number(pid), "SIGKILL");
   const { cluster } = urls.find((one) => one.name !== name)!;
-  await eventually<ClusterView>(
+  await program.json<ClusterView>(
     cluster,
     (now) => !!ownerOf(now) && ownerOf(now) !== ownerOf(view) && now.nodes.length === 2,
   );

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { startNats } from "../nats/server.ts";
-import { eventually, Program } from "./program.ts";
+import { Program } from "./program.ts";
 
 const ROOT = join(import.meta.dirname!, "../../..");
 
@@ -41,14 +41,14 @@ Deno.test("the example of an order pipeline ships orders once, and keeps aside w
     const [, again] = await order(tea);
     assert.equal(again.duplicate, true);
     await order({ id: "A-2", sku: "tea", quantity: 0 });
-    const shipped = await eventually<Listed>(
+    const shipped = await program.json<Listed>(
       `${base}/shipped`,
       ({ entries }) => entries.length > 0,
     );
     assert.deepEqual(shipped.entries.map(({ key, value }) => [key, value]), [
       ["shipped/A-1", "2 x tea"],
     ]);
-    const dead = await eventually<Listed>(`${base}/dead`, ({ entries }) => entries.length > 0);
+    const dead = await program.json<Listed>(`${base}/dead`, ({ entries }) => entries.length > 0);
     const [letter] = dead.entries;
     assert.equal(letter!.key, "dead/A-2");
     assert.match(JSON.stringify(letter!.value), /cannot ship 0 of tea/);

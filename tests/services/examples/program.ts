@@ -8,6 +8,7 @@ export const PATIENCE = 60_000;
 
 export class Program implements AsyncDisposable {
   readonly #lines: string[] = [];
+  #ended = false;
   readonly #child: Deno.ChildProcess;
   readonly #reading: Promise<unknown>;
 
@@ -19,18 +20,35 @@ export class Program implements AsyncDisposable {
       stdout: "piped",
       stderr: "piped",
     }).spawn();
-    this.#reading = Promise.all([this.#read(this.#child.stdout), this.#read(this.#child.stderr)]);
+    this.#reading = Promise.all([this.#read(this.#child.stdout), this.#read(this.#child.stderr)])
+      .finally(() => this.#ended = true);
   }
 
   /** What the pattern found in the first line that has it. */
   async line(pattern: RegExp): Promise<RegExpExecArray> {
     let found: RegExpExecArray | null = null;
-    await until(
+    await this.#until(
       () => this.#lines.some((line) => (found = pattern.exec(line)) !== null),
-      PATIENCE,
-      `no line like ${pattern}`,
-    ).catch((cause) => assert.fail(`${cause.message}\n${this.#lines.join("\n")}`));
+      () => `a line like ${pattern}`,
+    );
     return found!;
+  }
+
+  /** The JSON at one of its addresses, once it fits; connections that are refused count as not yet. */
+  async json<T>(url: string, fits: (body: T) => boolean): Promise<T> {
+    let body: T | undefined;
+    await this.#until(
+      async () => {
+        try {
+          body = await (await fetch(url)).json();
+          return fits(body!);
+        } catch {
+          return false;
+        }
+      },
+      () => `${url}, last ${JSON.stringify(body)}`,
+    );
+    return body!;
   }
 
   /** SIGTERM; its exit code. */
@@ -51,25 +69,21 @@ export class Program implements AsyncDisposable {
     await this.#reading;
   }
 
+  async #until(look: () => boolean | Promise<boolean>, what: () => string): Promise<void> {
+    let found = false;
+    await until(
+      async () => {
+        // In this order: what it said last counts.
+        const ended = this.#ended;
+        return (found = await look()) || ended;
+      },
+      PATIENCE,
+      "the program",
+    ).catch(() => {});
+    if (!found) assert.fail(`never came: ${what()}\n${this.#lines.join("\n")}`);
+  }
+
   async #read(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {
     for await (const line of linesOf(stream)) this.#lines.push(line);
   }
-}
-
-/** The JSON at an address, once it fits; connections that are refused count as not yet. */
-export async function eventually<T>(url: string, fits: (body: T) => boolean): Promise<T> {
-  let body: T | undefined;
-  await until(
-    async () => {
-      try {
-        body = await (await fetch(url)).json();
-        return fits(body!);
-      } catch {
-        return false;
-      }
-    },
-    PATIENCE,
-    url,
-  ).catch((cause) => assert.fail(`${cause.message}, last ${JSON.stringify(body)}`));
-  return body!;
 }

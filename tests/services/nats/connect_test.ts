@@ -7,9 +7,10 @@ import { acquireNats } from "../../../src/nats/connect.ts";
 import { natsError } from "../../../src/nats/errors.ts";
 import type { NatsOptions } from "../../../src/nats/options.ts";
 import { checkJetStream } from "../../../src/nats/jetstream.ts";
+import { freePorts } from "../ports.ts";
 import { logged } from "./logged.ts";
 import { startProxy } from "./proxy.ts";
-import { freePorts, startNats, until } from "./server.ts";
+import { startNats, until } from "./server.ts";
 
 const folder = await Deno.makeTempDir({ prefix: "flowgen-nats-test-" });
 addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));

@@ -11,6 +11,7 @@
  * ```
  */
 import { join } from "node:path";
+import { freePorts } from "../ports.ts";
 import { provide } from "../provision.ts";
 
 /** For those who start it elsewhere. */
@@ -262,17 +263,6 @@ class Server implements NatsServer {
     if (!this.#child) throw new Error(`${this.name} is not running`);
     return this.#child;
   }
-}
-
-/** Ports that were free a moment ago; each is another one. */
-export function freePorts(count: number): number[] {
-  const listeners = Array.from(
-    { length: count },
-    () => Deno.listen({ hostname: "127.0.0.1", port: 0 }),
-  );
-  const ports = listeners.map(({ addr }) => (addr as Deno.NetAddr).port);
-  for (const listener of listeners) listener.close();
-  return ports;
 }
 
 /** Looks again and again, without an end but the limit. */
