@@ -32,6 +32,8 @@ export interface QueueSize {
 
 /** An event that was taken and belongs to its taker until it is settled, by the first call. */
 export interface Claim {
+  /** The same for all deliveries of one event of the queue, and no other's. */
+  readonly key: string;
   /** As it was pushed, `error` included. */
   readonly event: FlowEvent;
   /**

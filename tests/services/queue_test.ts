@@ -1,7 +1,7 @@
 /** Durable queues in processes that are killed. */
 import assert from "node:assert/strict";
 import { Folder, type Running } from "../../src/cli/testing.ts";
-import { startNats } from "./nats/server.ts";
+import { startNats, until } from "./nats/server.ts";
 import { freePorts } from "./ports.ts";
 
 const CONFIG = `flows: { path: flows }
@@ -16,10 +16,10 @@ const TAKE_IN = `flow:
     - queue_push: { name: keep, queue: orders }
 `;
 
-const sendTo = (port: number) =>
+const sendTo = (port: number, more = "") =>
   `flow:
   tasks:
-    - queue_subscribe: { name: kept, queue: orders, backoff: [200ms] }
+    - queue_subscribe: { name: kept, queue: orders, backoff: [200ms]${more} }
     - http_request:
         name: send
         endpoint: "http://127.0.0.1:${port}/"
@@ -116,4 +116,74 @@ Deno.test("what was done before the runtime stopped does not come again", async 
   await heard[1]!.promise;
   await kill(node);
   assert.deepEqual(arrived, [1, 2]);
+});
+
+Deno.test("an event that ends the process goes to the dead letters alone", async () => {
+  const poison = 2;
+  const done = new Set<number>();
+  let arrived: number[] = [];
+  let kill = () => {};
+  let ready: Promise<void> | undefined;
+  let lastOnes = Promise.withResolvers<void>();
+  /** Whether the process is still there to hear of it. */
+  let heard = Promise.withResolvers<boolean>();
+  await using target = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen() {} },
+    async (request) => {
+      const { id } = await request.json();
+      arrived.push(id);
+      if (arrived.length === 4) lastOnes.resolve();
+      if (id === poison) {
+        await lastOnes.promise;
+        await ready;
+        kill();
+      } else if (await heard.promise) done.add(id);
+      return new Response();
+    },
+  );
+  await using folder = await Folder.with({
+    "config.yaml": CONFIG,
+    "flows/take_in.yaml": TAKE_IN,
+    "flows/send.yaml": sendTo(target.addr.port, ", max_deliver: 2"),
+  });
+  const start = () => {
+    const node = folder.start(["--config", "config.yaml"]);
+    arrived = [];
+    lastOnes = Promise.withResolvers();
+    kill = () => {
+      node.process.kill("SIGKILL");
+      heard.resolve(false);
+      heard = Promise.withResolvers();
+    };
+    return node;
+  };
+  // Twice among the others.
+  {
+    await using node = start();
+    const pushed = push(node, 1, poison, 3, 4);
+    ready = pushed;
+    await pushed;
+    await node.ended();
+  }
+  {
+    await using node = start();
+    await node.ended();
+  }
+  assert.deepEqual(arrived.toSorted(), [1, poison, 3, 4]);
+  // Once alone.
+  {
+    await using node = start();
+    lastOnes.resolve();
+    heard.resolve(true);
+    await node.ended();
+  }
+  assert.deepEqual(arrived.at(-1), poison);
+  await using node = start();
+  lastOnes.resolve();
+  heard.resolve(true);
+  kill = () => assert.fail("it came again");
+  const { code, attempts } = await node.record("An event went to the dead letters");
+  assert.deepEqual([code, attempts], ["queue.deliveries_exceeded", 4]);
+  await until(() => done.size === 3, 60_000, "the others are done");
+  assert.deepEqual([...done].toSorted(), [1, 3, 4]);
 });

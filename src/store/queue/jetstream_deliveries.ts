@@ -5,7 +5,7 @@ import { textOf } from "../../core/errors.ts";
 import { logFor } from "../../core/log.ts";
 import type { FlowEvent } from "../../flow/event.ts";
 import type { Claim } from "../../flow/queue.ts";
-import type { Untried } from "../../flow/untried.ts";
+import type { Tally } from "../../flow/tally.ts";
 import { natsError } from "../../nats/errors.ts";
 import { decodeEvent, type QueuedEvent } from "./record.ts";
 
@@ -29,7 +29,7 @@ interface Options {
   /** Milliseconds. */
   readonly ackWait: number;
   /** The server counts every delivery; these are those that do not count. */
-  readonly untried: Untried;
+  readonly untried: Tally;
 }
 
 /** A message that this node has; of its newest delivery, where the server sent it more than once. */
@@ -265,6 +265,7 @@ class MessageIntake {
 }
 
 class JetStreamClaim implements Claim {
+  readonly key: string;
   readonly event: FlowEvent;
   readonly pushed: number;
   readonly attempts: number;
@@ -277,6 +278,7 @@ class JetStreamClaim implements Claim {
     untried: number,
     { event, pushed }: QueuedEvent,
   ) {
+    this.key = keyOf(open.message);
     this.event = event;
     this.pushed = pushed;
     this.attempts = Math.max(1, open.message.info.deliveryCount - untried);

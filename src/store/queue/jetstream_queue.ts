@@ -15,7 +15,7 @@ import {
   type QueueSize,
 } from "../../flow/queue.ts";
 import { type Store, storeClosed } from "../../flow/store.ts";
-import { Untried } from "../../flow/untried.ts";
+import { Tally } from "../../flow/tally.ts";
 import { acquireNats, type NatsLease } from "../../nats/connect.ts";
 import { natsError } from "../../nats/errors.ts";
 import { checkJetStream } from "../../nats/jetstream.ts";
@@ -125,7 +125,7 @@ class JetStreamQueue implements Queue {
       queue: name,
       clock: options.clock,
       ackWait: options.ackWait ?? ACK_WAIT,
-      untried: new Untried(options.store, ["queue", name, "untried"], crypto.randomUUID()),
+      untried: new Tally(options.store, ["queue", name, "untried"], crypto.randomUUID()),
     });
   }
 

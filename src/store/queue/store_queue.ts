@@ -16,24 +16,14 @@ import {
 } from "../../flow/queue.ts";
 import { type Key, type Store, storeClosed } from "../../flow/store.ts";
 import { Bucket } from "./bucket.ts";
-import { decodeEvent, encodeEvent, type QueuedEvent } from "./record.ts";
+import { decodeEvent, encodeEvent } from "./record.ts";
+import { type Item, StoreClaim } from "./store_claim.ts";
 
 /** Events made ready at a time, at most; their deliveries count as started. */
 const BATCH = 64;
 
 /** Milliseconds before an event is looked at again that could not be read or removed. */
 const LOOK_AGAIN = 60_000;
-
-/** An event that was read from its bucket and is not gone. */
-interface Item {
-  readonly bucket: Bucket;
-  readonly index: number;
-  readonly bytes: number;
-  /** Read again for each delivery: what waits shall not fill memory. */
-  value: Uint8Array | null;
-  state: "ready" | "taken" | "waiting" | "gone";
-  timer: Timer | null;
-}
 
 /**
  * Queues on a store that this process alone works on: claims live in memory, so those of a process
@@ -363,38 +353,5 @@ class StoreQueue implements Queue {
   #wake(): void {
     this.#woken.resolve();
     this.#woken = Promise.withResolvers();
-  }
-}
-
-class StoreClaim implements Claim {
-  readonly event: FlowEvent;
-  readonly pushed: number;
-  readonly attempts: number;
-  readonly bytes: number;
-  #settled = false;
-
-  constructor(readonly queue: StoreQueue, readonly item: Item, { event, pushed }: QueuedEvent) {
-    this.event = event;
-    this.pushed = pushed;
-    this.attempts = item.bucket.attempts(item.index);
-    this.bytes = item.bytes;
-  }
-
-  async ack(): Promise<void> {
-    if (this.#settled) return;
-    this.#settled = true;
-    await this.queue.remove(this.item);
-  }
-
-  async nak(delay: number): Promise<void> {
-    if (this.#settled) return;
-    this.#settled = true;
-    this.queue.again(this.item, delay);
-  }
-
-  async giveBack(): Promise<void> {
-    if (this.#settled) return;
-    this.#settled = true;
-    await this.queue.giveBack(this.item);
   }
 }

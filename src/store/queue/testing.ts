@@ -171,6 +171,25 @@ function testSettling(test: Test): void {
     }
   });
 
+  test("the key of an event is its own, over deliveries and restarts", async ({ queue, world }) => {
+    await push(queue, "a", "b");
+    const [a, b] = await take(queue, 2);
+    assert.notEqual(a!.key, b!.key);
+    await b!.nak(0);
+    const again = await (await world.restarted()).open("orders");
+    await using taker = new Taker(again);
+    const claims = await taker.next(2);
+    const keys = claims.map(({ key }) => key);
+    assert.deepEqual(keys.toSorted(), [a!.key, b!.key].toSorted());
+    for (const claim of claims) await claim.ack();
+    assert.ok(await taker.waits(world)); // for more, having seen that nothing is left
+    await world.pass(1);
+    const empty = await (await world.restarted()).open("orders");
+    await push(empty, "c");
+    const [c] = await take(empty, 1);
+    assert.ok(!keys.includes(c!.key));
+  });
+
   test("what was not done comes after its delay, and others before it", async (given) => {
     const { queue, world } = given;
     await push(queue, "a", "b");

@@ -150,7 +150,7 @@ export const natsJetstreamSubscriber = defineTask({
       import("@nats-io/jetstream"),
     ]);
     // Loaded where one runs: nodes without NATS start faster.
-    const [{ StreamReader }, { publishDeadLetter }, { Untried }] = await Promise.all([
+    const [{ StreamReader }, { publishDeadLetter }, { Tally }] = await Promise.all([
       later<typeof import("./stream_reader.ts")>(
         "./stream_reader.ts",
         import.meta.url,
@@ -159,14 +159,14 @@ export const natsJetstreamSubscriber = defineTask({
         "./dead_letters.ts",
         import.meta.url,
       ),
-      import("../../flow/untried.ts"),
+      import("../../flow/tally.ts"),
     ]);
     const { connection } = lease;
     const client = jetstream(connection);
     const subject = config.dead_letter_subject;
     const durable = config.durable_name ?? await sharedName(flow, name);
     const counts = (of: string) =>
-      new Untried(services.runtimeStore, ["flow", flow, of, durable], services.cluster.nodeId);
+      new Tally(services.runtimeStore, ["flow", flow, of, durable], services.cluster.nodeId);
     const reader = new StreamReader({
       lease,
       manager: await jetstreamManager(connection, { checkAPI: false }),

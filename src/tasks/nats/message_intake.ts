@@ -4,17 +4,12 @@ import { type FlowError, isTransient, toFlowError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
 import { type FlowEvent, isBytes, type JsonObject, newEvent } from "../../flow/event.ts";
 import { isCutShort, type Outcome, type SourceOutput } from "../../flow/task.ts";
-import type { Untried } from "../../flow/untried.ts";
+import type { Tally } from "../../flow/tally.ts";
+import { LONGEST_ALONE, UnderWay } from "../../flow/under_way.ts";
 import { tooOften } from "./dead_letters.ts";
 import { ID_HEADER, messageMeta, readHeaders } from "./headers.ts";
 import { decodePayload, ownBytes, type PayloadMode } from "./payload.ts";
 import { factsOf, type Taken, type TakenMessages } from "./taken.ts";
-
-/**
- * Milliseconds for which everything else waits, before and while a message runs alone. A task that
- * collects events may end none before it gets more.
- */
-const LONGEST_ALONE = 30_000;
 
 export interface IntakeOptions {
   readonly taken: TakenMessages;
@@ -26,9 +21,9 @@ export interface IntakeOptions {
   /** Deliveries of one message; `undefined` without end. */
   readonly maxDeliver: number | undefined;
   /** Deliveries that do not count; left out where nobody counts. */
-  readonly untried?: Untried;
+  readonly untried?: Tally;
   /** Times that a message ran alone, without an end; left out where none does. */
-  readonly alone?: Untried;
+  readonly alone?: Tally;
   /** Whether what failed for good is given up at once. */
   readonly termPermanent: boolean;
   /** Milliseconds until a message that failed comes again, after its n-th delivery. */
@@ -47,8 +42,7 @@ export class MessageIntake {
   /** Came too often and may be innocent: another message may have ended the process each time. */
   readonly #suspects: Taken[] = [];
   /** Emitted and not answered. */
-  #underWay = 0;
-  #quiet = Promise.withResolvers<void>();
+  readonly #underWay = new UnderWay();
   /** Whether the window, or `throttle`, lets nothing in for now. */
   #paused = false;
   /** What goes back untried, once that has been noted. */
@@ -77,7 +71,7 @@ export class MessageIntake {
   /** Nothing is emitted any more; what waits goes back at once. */
   stop(): void {
     this.#output = null;
-    this.#quiet.resolve();
+    this.#underWay.letGo();
     this.#giveBack([...this.#suspects.splice(0), ...this.#queue.splice(0)]);
   }
 
@@ -118,7 +112,7 @@ export class MessageIntake {
       return this.#leave(this.#cameTooOften(taken, maxDeliver));
     }
     const settled = (outcome: Outcome) => this.#settled(taken, outcome);
-    this.#underWay++;
+    this.#underWay.begin();
     let event: FlowEvent;
     try {
       event = eventOf(taken, decodePayload(payload, message.data, message.subject), clock.now());
@@ -131,7 +125,7 @@ export class MessageIntake {
 
   #settled(taken: Taken, outcome: Outcome): void {
     const { options } = this;
-    if (--this.#underWay === 0) this.#quiet.resolve();
+    this.#underWay.end();
     if (outcome.ok) options.taken.ack(taken);
     else this.#failed(taken, toFlowError(outcome.cause));
     options.onRoom();
@@ -185,12 +179,8 @@ export class MessageIntake {
   }
 
   async #untilQuiet(): Promise<void> {
-    if (this.#underWay === 0 || this.#isOver) return;
-    this.#quiet = Promise.withResolvers();
-    const quiet = new AbortController();
-    const either = AbortSignal.any([quiet.signal, this.#output!.signal]);
-    await Promise.race([this.#quiet.promise, sleep(this.options.clock, LONGEST_ALONE, either)]);
-    quiet.abort();
+    if (this.#isOver) return;
+    await this.#underWay.quiet(LONGEST_ALONE, this.options.clock, this.#output!.signal);
   }
 
   #leave(done: Promise<void>): void {
@@ -211,7 +201,7 @@ export class MessageIntake {
     if (isFirst) this.#leave(this.#noteAndGiveBack(untried));
   }
 
-  async #noteAndGiveBack(untried: Untried): Promise<void> {
+  async #noteAndGiveBack(untried: Tally): Promise<void> {
     const { taken: messages, log, onRoom } = this.options;
     await null; // for all that end in this turn
     const all = this.#back;

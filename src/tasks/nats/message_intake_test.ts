@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { settle, TestClock } from "../../core/clock.ts";
 import { FlowError } from "../../core/errors.ts";
 import type { JsonObject } from "../../flow/event.ts";
-import { Untried } from "../../flow/untried.ts";
+import { Tally } from "../../flow/tally.ts";
 import { MemoryStore } from "../../store/memory.ts";
 import { failed, handOutput, streamMessage, taking } from "./testing.ts";
 
@@ -73,7 +73,7 @@ Deno.test("what was cut short goes back at once, also after the last delivery", 
 
 Deno.test("deliveries of what was given back untried do not count", async () => {
   const letters: number[] = [];
-  const untried = new Untried(new MemoryStore({ clock: new TestClock() }), ["d"], "a");
+  const untried = new Tally(new MemoryStore({ clock: new TestClock() }), ["d"], "a");
   const it = taking({
     maxDeliver: 1,
     untried,
@@ -105,7 +105,7 @@ Deno.test("deliveries of what was given back untried do not count", async () => 
 });
 
 Deno.test("a failure before the last delivery that counts comes again", async () => {
-  const untried = new Untried(new MemoryStore({ clock: new TestClock() }), ["d"], "a");
+  const untried = new Tally(new MemoryStore({ clock: new TestClock() }), ["d"], "a");
   await untried.note(["1@1700000000000000000"]);
   const it = taking({ maxDeliver: 2, untried });
   const output = handOutput();
@@ -119,7 +119,7 @@ Deno.test("a failure before the last delivery that counts comes again", async ()
 
 Deno.test("a store that is away keeps no message here, and lets none be given up", async () => {
   const away = () => Promise.reject(new FlowError("store.unavailable", "Away"));
-  const it = taking({ maxDeliver: 1, untried: { note: away, count: away } as unknown as Untried });
+  const it = taking({ maxDeliver: 1, untried: { note: away, count: away } as unknown as Tally });
   const output = handOutput();
   it.intake.start(output);
   it.intake.take(streamMessage({ sequence: 1, deliveries: 2 }));

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { settle, TestClock } from "../../core/clock.ts";
 import { FlowError } from "../../core/errors.ts";
 import type { JsonObject } from "../../flow/event.ts";
-import { Untried } from "../../flow/untried.ts";
+import { Tally } from "../../flow/tally.ts";
 import { MemoryStore } from "../../store/memory.ts";
 import type { IntakeOptions } from "./message_intake.ts";
 import { failed, handOutput, streamMessage, taking } from "./testing.ts";
@@ -11,7 +11,7 @@ import { failed, handOutput, streamMessage, taking } from "./testing.ts";
 /** Two readers, one after the other, of a consumer that gives up after two deliveries. */
 function suspecting() {
   const store = new MemoryStore({ clock: new TestClock() });
-  const counts = (of: string) => new Untried(store, [of], "a");
+  const counts = (of: string) => new Tally(store, [of], "a");
   const letters: [number, string][] = [];
   const start = (options: Partial<IntakeOptions> = {}) => {
     const it = taking({
@@ -134,7 +134,7 @@ Deno.test("a try alone that cannot be noted does not begin", async () => {
   const { start } = suspecting();
   const away = () => Promise.reject(new FlowError("store.unavailable", "Away"));
   const it = start({
-    alone: { note: away, count: () => Promise.resolve(0) } as unknown as Untried,
+    alone: { note: away, count: () => Promise.resolve(0) } as unknown as Tally,
   });
   it.intake.take(streamMessage({ deliveries: 3 }));
   await it.intake.settled();

@@ -1,11 +1,12 @@
 import * as v from "valibot";
-import { FlowError, toFlowError } from "../../core/errors.ts";
-import type { FlowEvent, Meta } from "../../flow/event.ts";
-import { type Claim, isQueueName } from "../../flow/queue.ts";
+import { FlowError } from "../../core/errors.ts";
+import { isQueueName } from "../../flow/queue.ts";
 import { Count, Duration } from "../../flow/schema.ts";
-import { defineTask, isCutShort, type Outcome } from "../../flow/task.ts";
+import { Tally } from "../../flow/tally.ts";
+import { defineTask } from "../../flow/task.ts";
 import { QueueName } from "./fields.ts";
-import { delayAfter, isHopeless, tooOften } from "./redelivery.ts";
+import { delayAfter } from "./redelivery.ts";
+import { Taking } from "./taking.ts";
 
 const Config = v.strictObject({
   queue: v.pipe(QueueName, v.description("Name of the queue, as `queue_push` has it.")),
@@ -13,7 +14,8 @@ const Config = v.strictObject({
     Count,
     v.description(
       "Deliveries of one event, also those that ended the process. After the last one it goes to " +
-        "the `dead_letter` queue. Without end when left out.",
+        "the `dead_letter` queue. An event that was under way when processes ended is first tried " +
+        "once more, alone, since another one may have ended them. Without end when left out.",
     ),
   )),
   on_permanent: v.optional(
@@ -81,76 +83,25 @@ export const queueSubscribe = defineTask({
       });
     }
   },
-  create({ config, name, clock, random, log, services: { queues }, defer }) {
-    const { queue: from, max_deliver: most = Infinity } = config;
-    const delay = (claim: Claim) => delayAfter(config.backoff, claim.attempts, random.next());
-    const settling = new Set<Promise<void>>();
-    defer(async () => void await Promise.all(settling));
-
-    /** Answers the queue, after the delivery has ended. */
-    function settle(work: Promise<void>, claim: Claim) {
-      const done = work.catch((cause) => {
-        const { code, message } = toFlowError(cause);
-        log.error("An event of a queue was not settled and comes again", { code, error: message });
-        return claim.nak(delay(claim)).catch(() => {});
-      }).finally(() => settling.delete(done));
-      settling.add(done);
-    }
-
-    function ended(claim: Claim, outcome: Outcome): Promise<void> {
-      if (outcome.ok) return claim.ack();
-      const cause = toFlowError(outcome.cause);
-      if (isCutShort(cause)) return claim.giveBack();
-      const hopeless = config.on_permanent === "dead_letter" && isHopeless(cause);
-      if (hopeless || claim.attempts >= most) return giveUp(claim, cause);
-      return claim.nak(Math.max(delay(claim), cause.retryAfter ?? 0));
-    }
-
-    async function giveUp(claim: Claim, { code, message }: FlowError): Promise<void> {
-      const { attempts } = claim;
-      const time = new Date(clock.now()).toISOString();
-      const error = { code, message, task: name, attempts, time };
-      const to = deadLetterOf(config);
-      const dead = await queues.open(to);
-      await dead.push({ ...claim.event, error });
-      await claim.ack();
-      log.warning("An event went to the dead letters", {
-        ...error,
-        queue: from,
-        dead_letter: to,
-        correlation_id: claim.event.meta.correlation_id,
-      });
-    }
-
-    return {
-      async run(output) {
-        const { signal, window } = output;
-        const queue = await queues.open(from);
-        for await (const claim of queue.take(signal, window)) {
-          // An event that ends the process never fails: it just comes again.
-          if (claim.attempts > most) settle(giveUp(claim, tooOften(claim, most)), claim);
-          else {
-            const settled = (outcome: Outcome) => settle(ended(claim, outcome), claim);
-            await output.emit(eventOf(claim, from), settled, { bytes: claim.bytes });
-          }
-        }
-      },
-    };
+  create({ config, name, clock, random, log, services, defer }) {
+    const { queues, runtimeStore, cluster } = services;
+    const taking = new Taking({
+      queues,
+      queue: config.queue,
+      deadLetters: deadLetterOf(config),
+      name,
+      most: config.max_deliver ?? Infinity,
+      givesUp: config.on_permanent === "dead_letter",
+      delay: ({ attempts }) => delayAfter(config.backoff, attempts, random.next()),
+      alone: new Tally(runtimeStore, ["queue", config.queue, "alone"], cluster.nodeId),
+      clock,
+      log,
+    });
+    defer(() => taking.settled());
+    return taking;
   },
 });
 
 function deadLetterOf({ queue, dead_letter }: v.InferOutput<typeof Config>): string {
   return dead_letter ?? `${queue}_dead`;
-}
-
-function eventOf({ event, attempts, pushed }: Claim, name: string): FlowEvent {
-  const { error, ...rest } = event;
-  const queue = {
-    name,
-    attempts,
-    pushed: new Date(pushed).toISOString(),
-    ...(error && { error: { ...error } }),
-  };
-  const meta: Meta = { ...event.meta, queue };
-  return { ...rest, meta };
 }

@@ -198,24 +198,6 @@ Deno.test("queue_subscribe gives up nothing for being replaced time and again", 
   assert.equal(await eventsOf(world, "q_dead"), 0);
 });
 
-Deno.test("queue_subscribe does not deliver once more what ended the process too often", async () => {
-  await using world = new QueueTestWorld();
-  const queue = await push(world, "deadly");
-  for (const attempts of [1, 2]) {
-    const [claim] = await take(queue, 1);
-    assert.equal(claim!.attempts, attempts);
-    await claim!.nak(0);
-  }
-  await queue.push(testEvent("next"));
-  const { target } = await taking(world, { max_deliver: 2 });
-  assert.deepEqual(target.data, ["next"]);
-  const [{ data, error }] = await world.contents("q_dead") as [{ data: string; error: object }];
-  assert.deepEqual([data, (error as { code: string }).code], [
-    "deadly",
-    "queue.deliveries_exceeded",
-  ]);
-});
-
 Deno.test("queue_subscribe keeps what it cannot put aside", async () => {
   await using world = new QueueTestWorld();
   const dead = await world.queues.open("q_dead", { ...DEFAULT_LIMITS, maxEvents: 1 });

@@ -8,6 +8,7 @@ import type { TaskEntry } from "../../flow/flow.ts";
 import type { FlowEvent } from "../../flow/event.ts";
 import type { Queue, Queues } from "../../flow/queue.ts";
 import type { TaskDefinition } from "../../flow/task.ts";
+import type { Store } from "../../flow/store.ts";
 import { testServices } from "../../flow/testing.ts";
 import { MemoryStore } from "../../store/memory.ts";
 import { StoreQueues } from "../../store/queue/store_queue.ts";
@@ -54,13 +55,17 @@ export class Target {
 /** Flows and queues on one clock. */
 export class QueueTestWorld implements AsyncDisposable {
   readonly clock = new TestClock();
-  readonly store = new MemoryStore({ clock: this.clock });
-  queues: Queues = new StoreQueues({ store: this.store, clock: this.clock });
+  store: Store = new MemoryStore({ clock: this.clock });
+  queues: Queues = this.#opened();
   readonly #runs: FlowRun[] = [];
 
   async start(tasks: readonly TaskEntry[], { log = silentLog }: { log?: Log } = {}) {
     const run = await FlowRun.prepare(flowOf(tasks), {
-      services: testServices({ clock: this.clock, queues: this.queues }),
+      services: testServices({
+        clock: this.clock,
+        queues: this.queues,
+        runtimeStore: this.store,
+      }),
       log,
       credentials: (path) => path,
       retry: DEFAULT_RETRY,
@@ -71,11 +76,20 @@ export class QueueTestWorld implements AsyncDisposable {
     return run;
   }
 
+  /** Goes on as a new process does after the one before was killed; its flows hear of nothing. */
+  restart(): void {
+    this.queues = this.#opened();
+  }
+
   /** Whether all was done at once. */
   async stop(run: FlowRun): Promise<boolean> {
     const stopping = run.stop(0);
     await this.clock.advance(0);
     return await stopping;
+  }
+
+  #opened(): Queues {
+    return new StoreQueues({ store: this.store, clock: this.clock });
   }
 
   queue(name: string): Promise<Queue> {

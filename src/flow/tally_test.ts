@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { TestClock } from "../core/clock.ts";
 import { MemoryStore } from "../store/memory.ts";
-import { Untried } from "./untried.ts";
+import { Tally } from "./tally.ts";
 
 Deno.test("what any node gave back untried is counted, for a day", async () => {
   const clock = new TestClock();
   const store = new MemoryStore({ clock });
   const room = ["flow", "f", "untried", "d"];
-  const [a, b] = [new Untried(store, room, "a"), new Untried(store, room, "b")];
+  const [a, b] = [new Tally(store, room, "a"), new Tally(store, room, "b")];
   assert.equal(await b.count("1@x"), 0);
-  await Promise.all([a.note(["1@x", "2@x"]), new Untried(store, room, "a").note(["1@x"])]);
+  await Promise.all([a.note(["1@x", "2@x"]), new Tally(store, room, "a").note(["1@x"])]);
   await b.note(["1@x"]);
   assert.deepEqual([await b.count("1@x"), await a.count("2@x"), await a.count("3@x")], [3, 1, 0]);
   await clock.advance(86_400_000);
@@ -17,12 +17,12 @@ Deno.test("what any node gave back untried is counted, for a day", async () => {
 });
 
 Deno.test("a node remembers the messages it gave back last", async () => {
-  const untried = new Untried(new MemoryStore({ clock: new TestClock() }), ["d"], "a");
+  const tally = new Tally(new MemoryStore({ clock: new TestClock() }), ["d"], "a");
   const messages = Array.from({ length: 10_000 }, (_, i) => `${i}@x`);
-  await untried.note(messages);
-  await untried.note(["0@x", "10000@x"]);
+  await tally.note(messages);
+  await tally.note(["0@x", "10000@x"]);
   const counts = await Promise.all(
-    ["0@x", "1@x", "2@x", "10000@x"].map((one) => untried.count(one)),
+    ["0@x", "1@x", "2@x", "10000@x"].map((one) => tally.count(one)),
   );
   assert.deepEqual(counts, [2, 0, 1, 1]);
 });
@@ -32,11 +32,11 @@ Deno.test("a thousand messages cost one look, which sees all that was noted befo
   let looks = 0;
   const list = store.list.bind(store);
   store.list = (prefix) => (looks++, list(prefix));
-  const untried = new Untried(store, ["d"], "a");
-  const first = untried.count("1@x");
+  const tally = new Tally(store, ["d"], "a");
+  const first = tally.count("1@x");
   await null;
-  await untried.note(["1@x"]);
-  const more = Array.from({ length: 1_000 }, (_, i) => untried.count(`${i}@x`));
+  await tally.note(["1@x"]);
+  const more = Array.from({ length: 1_000 }, (_, i) => tally.count(`${i}@x`));
   await first;
   assert.deepEqual([(await Promise.all(more))[1], looks], [1, 2]);
 });
@@ -47,27 +47,27 @@ Deno.test("a thousand messages that go back in one turn cost one write", async (
   const create = store.create.bind(store);
   store.create = (...given) => (writes++, create(...given));
   store.update = () => assert.fail("written again");
-  const untried = new Untried(store, ["d"], "a");
+  const tally = new Tally(store, ["d"], "a");
   const messages = Array.from({ length: 1_000 }, (_, i) => `${i}@x`);
-  await Promise.all(messages.map((one) => untried.note([one])));
-  const counts = await Promise.all(messages.map((one) => untried.count(one)));
+  await Promise.all(messages.map((one) => tally.note([one])));
+  const counts = await Promise.all(messages.map((one) => tally.count(one)));
   assert.deepEqual([writes, new Set(counts)], [1, new Set([1])]);
 });
 
 Deno.test("what could not be noted is not noted later", async () => {
   const store = new MemoryStore({ clock: new TestClock() });
-  const untried = new Untried(store, ["d"], "a");
+  const tally = new Tally(store, ["d"], "a");
   const { create } = store;
   store.create = () => Promise.reject(new Error("away"));
-  await assert.rejects(untried.note(["1@x"]), { message: "away" });
+  await assert.rejects(tally.note(["1@x"]), { message: "away" });
   store.create = create;
-  await untried.note(["2@x"]);
-  assert.deepEqual([await untried.count("1@x"), await untried.count("2@x")], [0, 1]);
+  await tally.note(["2@x"]);
+  assert.deepEqual([await tally.count("1@x"), await tally.count("2@x")], [0, 1]);
 });
 
 Deno.test("what was noted can be taken back", async () => {
-  const untried = new Untried(new MemoryStore({ clock: new TestClock() }), ["d"], "a");
-  await untried.note(["1@x", "2@x", "2@x"]);
-  await untried.note(["1@x", "2@x"], -1);
-  assert.deepEqual([await untried.count("1@x"), await untried.count("2@x")], [0, 1]);
+  const tally = new Tally(new MemoryStore({ clock: new TestClock() }), ["d"], "a");
+  await tally.note(["1@x", "2@x", "2@x"]);
+  await tally.note(["1@x", "2@x"], -1);
+  assert.deepEqual([await tally.count("1@x"), await tally.count("2@x")], [0, 1]);
 });

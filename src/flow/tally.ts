@@ -2,19 +2,19 @@ import * as v from "valibot";
 import { decodeRecord, encodeRecord } from "./record.ts";
 import type { Key, Store } from "./store.ts";
 
-/** Milliseconds for which it is remembered. */
+/** Milliseconds for which a count is remembered after its last change. */
 const KEPT = 86_400_000;
 /** Messages that one node remembers, the newest. */
 const MOST = 10_000;
 
-/** How often each message was given back. */
+/** Counts by message. */
 const Record = v.object({ messages: v.record(v.string(), v.number()) });
 
 /**
- * Messages that were given back without having been tried to their end, as when a flow is replaced. The
- * server counts those deliveries like any other, and only here is it known that they prove nothing.
+ * How often something befell messages that any node may get, such as being given back without having
+ * been tried to the end. Servers and queues count deliveries, and know nothing of what they prove.
  */
-export class Untried {
+export class Tally {
   readonly #own: Key;
   #noting: (readonly [message: string, change: number])[] = [];
   #writing: Promise<void> = Promise.resolve();
@@ -23,7 +23,7 @@ export class Untried {
   #next: Promise<Map<string, number>> | null = null;
 
   /**
-   * @param room Where all nodes keep theirs, for one consumer.
+   * @param room Where all nodes keep their counts, for one consumer or queue.
    * @param nodeId New at every start, so that nobody else writes the same record.
    */
   constructor(readonly store: Store, readonly room: Key, nodeId: string) {
@@ -31,7 +31,7 @@ export class Untried {
   }
 
   /**
-   * Call it before the messages go back: the next one who gets them may look at once.
+   * Call it before the messages go on or back: the next one who gets them may look at once.
    *
    * @param change -1 takes back what was noted.
    */
@@ -44,7 +44,7 @@ export class Untried {
     });
   }
 
-  /** How often any node gave this message back. */
+  /** How often it befell this message, on any node. */
   async count(message: string): Promise<number> {
     // One look is for all who ask before it begins; what is noted later is for the next one.
     const look = this.#next ??= this.#looking.catch(() => {}).then(() => {
