@@ -368,8 +368,8 @@ class Node implements ClusterNode {
   }
 
   async #leave(): Promise<void> {
-    this.#members.close();
     this.#stop.abort();
+    this.#members.close();
     this.#timer?.clear();
     await this.#turns.ended();
     const patience = new AbortController();

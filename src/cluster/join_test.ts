@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { settle, TestClock } from "../core/clock.ts";
 import { MemoryStore } from "../store/memory.ts";
+import { keepingLog } from "../tasks/core/testing.ts";
 import { joinCluster } from "./join.ts";
 import { joinTest } from "./testing.ts";
 
 function setUp() {
   const clock = new TestClock();
   const shared = new MemoryStore({ clock });
-  return { clock, shared, join: (id?: string) => joinTest({ shared, clock, id }) };
+  const log = keepingLog();
+  return { clock, shared, log, join: (id?: string) => joinTest({ shared, clock, id, log }) };
 }
 
 Deno.test("the view shows nodes and claims as this node sees them", async () => {
@@ -31,8 +33,8 @@ Deno.test("the view shows nodes and claims as this node sees them", async () => 
   assert.equal(clock.now(), epoch);
 });
 
-Deno.test("leaving ends all turns, watches and timers", async () => {
-  const { clock, join } = setUp();
+Deno.test("leaving ends all turns, watches and timers, and nothing is amiss", async () => {
+  const { clock, log, join } = setUp();
   const a = await join("a");
   a.stand(2);
   await settle();
@@ -48,6 +50,7 @@ Deno.test("leaving ends all turns, watches and timers", async () => {
   await a.node.leave();
   assert.equal(clock.pending, 0);
   assert.equal(a.node.mayRun(), false);
+  assert.deepEqual(log.lines.map(([, message]) => message), ["This node has joined the cluster"]);
 });
 
 Deno.test("a lease that is too short for its renewals is refused", async () => {

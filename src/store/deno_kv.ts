@@ -1,17 +1,11 @@
 import type { Clock } from "../core/clock.ts";
 import { InternalError } from "../core/errors.ts";
 import { logFor } from "../core/log.ts";
-import {
-  type Entry,
-  type Expiry,
-  type Key,
-  type Revision,
-  type Store,
-  storeClosed,
-} from "../flow/store.ts";
+import type { Entry, Expiry, Key, Revision, Store } from "../flow/store.ts";
+import { Calls } from "./calls.ts";
 import { storeFault } from "./errors.ts";
 import { checkExpiry, deadline, isExpired } from "./expiry.ts";
-import { checkKey, checkPrefix, checkValue, keyText } from "../flow/key.ts";
+import { checkPrefix, checkValue, keyText } from "../flow/key.ts";
 import type { Write } from "./kv/commits.ts";
 import {
   type Blob,
@@ -58,9 +52,7 @@ export class DenoKvStore implements Store {
   readonly #clock: Clock;
   readonly #place: Place;
   readonly #lock: Disposable | undefined;
-  readonly #closed = new AbortController();
-  #active = 0;
-  #onIdle: (() => void) | undefined;
+  readonly #calls = new Calls(storeFault);
 
   constructor({ kv, clock, hosted = false, lock }: DenoKvOptions) {
     this.#kv = kv;
@@ -70,7 +62,7 @@ export class DenoKvStore implements Store {
   }
 
   get(key: Key): Promise<Entry | null> {
-    return this.#run(key, async (own) => {
+    return this.#calls.with(key, async (own) => {
       return await this.#entry(own, await this.#kv.get(headKey(own)));
     });
   }
@@ -100,7 +92,7 @@ export class DenoKvStore implements Store {
   }
 
   delete(key: Key, seen?: Revision): Promise<boolean> {
-    return this.#run(key, async (own) => {
+    return this.#calls.with(key, async (own) => {
       const removed = seen === undefined
         ? await this.#remove(headKey(own))
         : await this.#removeIf(headKey(own), this.#current(seen));
@@ -111,26 +103,25 @@ export class DenoKvStore implements Store {
 
   async *list(prefix: Key): AsyncGenerator<Entry> {
     checkPrefix(prefix);
-    this.#assertOpen();
+    this.#calls.assertOpen();
     const found = this.#kv.list({ prefix: headKey(prefix) }, { batchSize: LIST_BATCH });
     while (true) {
-      const next = await this.#track(() => found.next());
+      const next = await this.#calls.track(() => found.next());
       if (next.done) return;
       const key = keyOfHead(next.value.key);
-      const entry = await this.#track(() => this.#entry(key, next.value));
+      const entry = await this.#calls.track(() => this.#entry(key, next.value));
       if (entry) yield entry;
     }
   }
 
   watch(prefix: Key, signal: AbortSignal): AsyncIterable<Key | null> {
-    this.#assertOpen();
-    return this.#place.nudges.watch(prefix, AbortSignal.any([signal, this.#closed.signal]));
+    this.#calls.assertOpen();
+    return this.#place.nudges.watch(prefix, AbortSignal.any([signal, this.#calls.closed]));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#closed.signal.aborted) return;
-    this.#closed.abort();
-    if (this.#active > 0) await new Promise<void>((resolve) => this.#onIdle = resolve);
+    if (this.#calls.closed.aborted) return;
+    await this.#calls.close();
     await this.#place.leave();
     this.#lock?.[Symbol.dispose]();
   }
@@ -159,7 +150,7 @@ export class DenoKvStore implements Store {
     expiry: Expiry | undefined,
     commit: (draft: Draft) => Promise<R>,
   ): Promise<R> {
-    return this.#run(key, async (own) => {
+    return this.#calls.with(key, async (own) => {
       checkValue(own, value);
       checkExpiry(expiry);
       // Small values are drafted without waiting, so that puts of one turn meet in one commit.
@@ -242,31 +233,6 @@ export class DenoKvStore implements Store {
       // The write itself is done; the next start will clean up.
       logFor("store").warning("Cannot remove the parts of a replaced value", { key, cause });
     }
-  }
-
-  /** Works on a checked copy of the key: the caller may go on changing its own. */
-  #run<T>(key: Key, work: (own: Key) => Promise<T>): Promise<T> {
-    return this.#track(() => {
-      checkKey(key);
-      return work([...key]);
-    });
-  }
-
-  /** Refuses when closed, keeps `dispose` waiting, and makes errors of the platform ours. */
-  async #track<T>(work: () => Promise<T>): Promise<T> {
-    this.#assertOpen();
-    this.#active++;
-    try {
-      return await work();
-    } catch (cause) {
-      throw storeFault(cause);
-    } finally {
-      if (--this.#active === 0) this.#onIdle?.();
-    }
-  }
-
-  #assertOpen(): void {
-    if (this.#closed.signal.aborted) throw storeClosed();
   }
 }
 

@@ -1,16 +1,10 @@
 import type { Clock } from "../core/clock.ts";
 import { FlowError, InternalError } from "../core/errors.ts";
-import { checkKey, checkPrefix, checkValue, compareKeys, isWithin } from "../flow/key.ts";
-import {
-  type Entry,
-  type Expiry,
-  type Key,
-  type Revision,
-  type Store,
-  storeClosed,
-} from "../flow/store.ts";
+import { checkPrefix, checkValue, compareKeys, isWithin } from "../flow/key.ts";
+import type { Entry, Expiry, Key, Revision, Store } from "../flow/store.ts";
 import { acquireNats, type NatsLease } from "../nats/connect.ts";
 import type { NatsOptions } from "../nats/options.ts";
+import { Calls } from "./calls.ts";
 import { storeFault } from "./errors.ts";
 import { checkExpiry, deadline, isExpired } from "./expiry.ts";
 import { Blobs } from "./nats/blobs.ts";
@@ -73,9 +67,7 @@ class NatsKvStore implements Store {
   readonly #writer: Writer;
   readonly #changes: Changes;
   readonly #sweep: Sweep;
-  readonly #closed = new AbortController();
-  #active = 0;
-  #onIdle: (() => void) | undefined;
+  readonly #calls = new Calls(asStoreError);
 
   constructor({ channel, clock, tombstoneTtl, lease }: {
     channel: Channel;
@@ -94,7 +86,7 @@ class NatsKvStore implements Store {
   }
 
   get(key: Key): Promise<Entry | null> {
-    return this.#run(key, (own, wire) => this.#read(own, wire));
+    return this.#calls.with(key, (own) => this.#read(own, wireName(own)));
   }
 
   put(key: Key, value: Uint8Array, expiry?: Expiry): Promise<Revision> {
@@ -122,7 +114,8 @@ class NatsKvStore implements Store {
   }
 
   delete(key: Key, seen?: Revision): Promise<boolean> {
-    return this.#run(key, async (_, wire) => {
+    return this.#calls.with(key, async (own) => {
+      const wire = wireName(own);
       if (seen !== undefined) {
         const expected = this.#current(seen);
         return expected !== null && await this.#writer.remove(wire, expected);
@@ -138,7 +131,7 @@ class NatsKvStore implements Store {
   async *list(prefix: Key): AsyncGenerator<Entry> {
     checkPrefix(prefix);
     const own = [...prefix];
-    const keys = await this.#track(() => this.#keysBelow(own));
+    const keys = await this.#calls.track(() => this.#keysBelow(own));
     const ahead: Promise<Message | null>[] = [];
     let window = LIST_WINDOW;
     for (let at = 0, next = 0; at < keys.length; at++) {
@@ -148,7 +141,7 @@ class NatsKvStore implements Store {
         ahead[next] = reading;
       }
       const [key, wire] = keys[at]!;
-      const entry = await this.#track(async () => {
+      const entry = await this.#calls.track(async () => {
         const message = (await ahead[at])!;
         window = message?.data.length > LARGE ? LIST_WINDOW_LARGE : LIST_WINDOW;
         return await this.#entry(key, wire, message);
@@ -159,16 +152,14 @@ class NatsKvStore implements Store {
   }
 
   watch(prefix: Key, signal: AbortSignal): AsyncIterable<Key | null> {
-    this.#assertOpen();
+    this.#calls.assertOpen();
     checkPrefix(prefix);
     return this.#changes.watch(prefix, signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#closed.signal.aborted) return;
-    this.#closed.abort();
-    await Promise.all([this.#changes.close(), this.#sweep.close()]);
-    if (this.#active > 0) await new Promise<void>((resolve) => this.#onIdle = resolve);
+    if (this.#calls.closed.aborted) return;
+    await Promise.all([this.#calls.close(), this.#changes.close(), this.#sweep.close()]);
     await this.#lease?.[Symbol.asyncDispose]();
   }
 
@@ -232,7 +223,8 @@ class NatsKvStore implements Store {
       wire: string,
     ) => Promise<R>,
   ): Promise<R> {
-    return this.#run(key, async (own, wire) => {
+    return this.#calls.with(key, async (own) => {
+      const wire = wireName(own);
       checkValue(own, given);
       checkExpiry(expiry);
       const value = given.slice(); // the caller may go on changing it
@@ -250,32 +242,6 @@ class NatsKvStore implements Store {
 
   #subject(wire: string): string {
     return this.#channel.bucket.subjects + wire;
-  }
-
-  /** Works on a checked copy of the key: the caller may go on changing its own. */
-  #run<T>(key: Key, work: (own: Key, wire: string) => Promise<T>): Promise<T> {
-    return this.#track(() => {
-      checkKey(key);
-      const own = [...key];
-      return work(own, wireName(own));
-    });
-  }
-
-  /** Refuses when closed, keeps `dispose` waiting, and makes errors of the client ours. */
-  async #track<T>(work: () => Promise<T>): Promise<T> {
-    this.#assertOpen();
-    this.#active++;
-    try {
-      return await work();
-    } catch (cause) {
-      throw asStoreError(cause);
-    } finally {
-      if (--this.#active === 0) this.#onIdle?.();
-    }
-  }
-
-  #assertOpen(): void {
-    if (this.#closed.signal.aborted) throw storeClosed();
   }
 }
 
