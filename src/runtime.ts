@@ -148,6 +148,7 @@ class FlowRuntime implements Runtime {
         status: () => this.status(),
         workspaces: async () => await this.#fed().workspaces.list(),
         rollback: async (name, version) => await this.#fed().rollback(name, version),
+        remove: async (name) => await this.#fed().remove(name),
         sources: () => this.#feed?.states() ?? [],
         sync: async (name, how) => await this.#fed().sync(name, how),
       }).fetch,
@@ -252,7 +253,7 @@ class FlowRuntime implements Runtime {
     const feed = new FlowFeed({ ...opened, config, definitions, env, log: this.#log, signal });
     this.#feed = feed;
     this.#reconciler = new Reconciler({
-      services: { ...opened.services, workspaces: feed.workspacesForFlows },
+      services: { ...opened.services, workspaces: feed.guarded },
       log: options.log ?? logFor("flow"),
       retry: config.retry,
       credentials: credentialsFor(config.flows.credentials_root),

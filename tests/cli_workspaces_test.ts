@@ -18,8 +18,8 @@ sources:
 const VERSIONS = ["1", "2", "3"].map((n) => n.repeat(40));
 
 /** A folder whose store has three versions of `acme`; the third has a broken flow. */
-async function published(): Promise<Folder> {
-  const folder = await Folder.with({ "config.yaml": CONFIG });
+async function published(configText = CONFIG): Promise<Folder> {
+  const folder = await Folder.with({ "config.yaml": configText });
   const path = join(folder.path, ".flowgen/store.sqlite3");
   const config = checkConfig({ cache: { path } });
   const ended = new AbortController();
@@ -87,6 +87,53 @@ Cannot go back to "333" of "acme": it was rejected
 hint: It is broken
 `,
   });
+});
+
+Deno.test("a workspace that is removed ends, with a node and without, unless a source fills it", async () => {
+  await using folder = await published(CONFIG.replace(/^sources:[^]*/m, ""));
+  const flows = async () => JSON.parse((await folder.flowgen(["status"])).stdout).flows;
+  const removed = { code: 0, stdout: "acme was removed\n", stderr: "" };
+  {
+    await using node = folder.start([]);
+    await node.record("Running");
+    assert.deepEqual((await flows()).map((one: { identity: string }) => one.identity), ["a"]);
+    assert.deepEqual(await folder.flowgen(["workspaces", "--remove", "acme", "--text"]), removed);
+    assert.deepEqual(await flows(), []);
+    assert.deepEqual(await folder.flowgen(["workspaces", "--remove", "acme"]), {
+      code: 1,
+      stdout: "",
+      stderr: `workspace.missing
+There is no workspace "acme"
+hint: see flowgen workspaces for those that are there
+`,
+    });
+    node.signal("SIGTERM");
+    await node.ended();
+  }
+  const { stdout } = await folder.flowgen(["workspaces", "--text"]);
+  assert.equal(stdout, "There are no workspaces.\n");
+
+  await using ofSource = await published();
+  const refused = {
+    code: 1,
+    stdout: "",
+    stderr: `workspace.of_source
+Cannot remove "acme": it is filled by the source of that name
+hint: take the source out of config.yaml first, or choose another workspace
+`,
+  };
+  const remove = () => ofSource.flowgen(["workspaces", "--remove", "acme", "--text"]);
+  assert.deepEqual(await remove(), refused);
+  {
+    await using node = ofSource.start([]);
+    await node.record("Running");
+    assert.deepEqual(await remove(), refused);
+  }
+  await Deno.writeTextFile(
+    join(ofSource.path, "config.yaml"),
+    CONFIG.replace(/^sources:[^]*/m, ""),
+  );
+  assert.deepEqual(await remove(), removed);
 });
 
 Deno.test("sync tells what the node found, and how sources are named", async () => {

@@ -11,6 +11,8 @@ export interface Control {
   workspaces(): Promise<readonly WorkspaceView[]>;
   /** @throws {FlowError} as `Workspaces.rollback` */
   rollback(workspace: string, version?: string): Promise<Published>;
+  /** @throws {FlowError} `workspace.of_source`, and as `Workspaces.remove` */
+  remove(workspace: string): Promise<void>;
   /** Anything JSON can say. */
   sources(): readonly unknown[];
   /** @throws {FlowError} `source.*`, `workspace.*`, `store.*` */
@@ -28,6 +30,10 @@ export function controlApp(control: Control): Hono {
   app.post("/workspaces/:name/rollback", async (c) => {
     const { version } = await bodyOf(c.req.raw, Rollback);
     return c.json(await control.rollback(c.req.param("name"), version));
+  });
+  app.post("/workspaces/:name/remove", async (c) => {
+    await control.remove(c.req.param("name"));
+    return c.json({});
   });
   app.get("/sources", (c) => c.json(control.sources()));
   app.post("/sources/:name/sync", async (c) => {

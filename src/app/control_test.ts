@@ -21,6 +21,10 @@ function setUp(some: Partial<Control> = {}) {
       asked.push(["rollback", ...args]);
       return Promise.resolve(PUBLISHED);
     },
+    remove(...args) {
+      asked.push(["remove", ...args]);
+      return Promise.resolve();
+    },
     sources: () => [{ name: "demo" }],
     sync(...args) {
       asked.push(["sync", ...args]);
@@ -51,6 +55,12 @@ Deno.test("a rollback goes to the version that is named, or to the one before", 
   assert.deepEqual(await post("/workspaces/demo/rollback"), [200, PUBLISHED]);
   assert.deepEqual(await post("/workspaces/demo/rollback", { version: "1" }), [200, PUBLISHED]);
   assert.deepEqual(asked, [["rollback", "demo", undefined], ["rollback", "demo", "1"]]);
+});
+
+Deno.test("a workspace is removed by its name", async () => {
+  const { asked, post } = setUp();
+  assert.deepEqual(await post("/workspaces/demo/remove", {}), [200, {}]);
+  assert.deepEqual(asked, [["remove", "demo"]]);
 });
 
 Deno.test("a source is checked, forced where asked for", async () => {

@@ -2,7 +2,7 @@ import type { Config } from "../config/load.ts";
 import { systemClock } from "../core/clock.ts";
 import { FlowError } from "../core/errors.ts";
 import { logFor } from "../core/log.ts";
-import type { Published, Workspaces, WorkspaceView } from "../flow/workspace.ts";
+import type { Published, WorkspaceView } from "../flow/workspace.ts";
 import { openStores } from "../parts.ts";
 import { askNode } from "./control_client.ts";
 
@@ -12,7 +12,10 @@ const PATIENCE = 60_000;
 /** What commands do with workspaces, through the running node or, when none runs, its store. */
 export interface WorkspaceAccess {
   list(): Promise<readonly WorkspaceView[]>;
+  /** @throws {FlowError} as `Workspaces.rollback` */
   rollback(name: string, version: string | undefined): Promise<Published>;
+  /** @throws {FlowError} `workspace.of_source`, `workspace.missing` */
+  remove(name: string): Promise<void>;
 }
 
 /**
@@ -30,7 +33,10 @@ export async function withWorkspaces<T>(
   }
   const ended = new AbortController();
   await using stores = await openStores(config, systemClock, ended.signal);
-  const { StoreWorkspaces } = await import("../workspace/workspaces.ts");
+  const [{ StoreWorkspaces }, { guardedWorkspaces }] = await Promise.all([
+    import("../workspace/workspaces.ts"),
+    import("../runtime/flow_workspaces.ts"),
+  ]);
   const workspaces = new StoreWorkspaces({
     store: stores.system,
     clock: systemClock,
@@ -38,10 +44,7 @@ export async function withWorkspaces<T>(
     // Only publishing checks.
     check: () => Promise.resolve([]),
   });
-  return await use({
-    list: () => workspaces.list(),
-    rollback: (...given: Parameters<Workspaces["rollback"]>) => workspaces.rollback(...given),
-  });
+  return await use(guardedWorkspaces(workspaces, config));
 }
 
 function ofNode(socket: string): WorkspaceAccess {
@@ -52,6 +55,10 @@ function ofNode(socket: string): WorkspaceAccess {
         body: { version },
         patience: PATIENCE,
       }) as Published,
+    remove: async (name) => {
+      const path = `/workspaces/${encodeURIComponent(name)}/remove`;
+      await askNode(socket, path, { body: {}, patience: PATIENCE });
+    },
   };
 }
 

@@ -13,12 +13,25 @@ import { withWorkspaces } from "./workspace_access.ts";
 export const workspaces = defineCommand({
   about: "Shows the versions of flows that sources and flows have published: which one is live,\n" +
     "which ones there are to go back to, and why others were rejected. Asks the running node, or\n" +
-    "reads its store when none runs.",
-  options: { config: CONFIG },
-  examples: ["flowgen workspaces", "flowgen workspaces --config config.yaml --json"],
+    "works on its store when none runs.",
+  options: {
+    config: CONFIG,
+    remove: {
+      value: "workspace",
+      about: "Take this one away instead, with all its versions: its flows end.",
+    },
+  },
+  examples: ["flowgen workspaces", "flowgen workspaces --remove acme"],
   async run(given, output) {
     const path = await configPath(given.value("config"));
     const config = path === undefined ? defaultConfig() : await readConfig(path);
+    const removed = given.value("remove");
+    if (removed !== undefined) {
+      await withWorkspaces(config, (found) => found.remove(removed));
+      if (output.json) output.printJson({ workspace: removed, removed: true });
+      else output.print(`${visible(removed)} was removed`);
+      return Exit.ok;
+    }
     const views = await withWorkspaces(config, (found) => found.list());
     if (output.json) output.printJson(views);
     else output.print(views.length > 0 ? table(views, output.paint) : "There are no workspaces.");

@@ -75,6 +75,7 @@ export function recordingWorkspaces(): Workspaces & { readonly published: Public
       });
     },
     rollback: refuse,
+    remove: refuse,
     position: refuse,
     list: refuse,
   };

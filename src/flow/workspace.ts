@@ -103,6 +103,13 @@ export interface Workspaces {
    * `workspace.nothing_before`, `workspace.blob_missing`
    */
   rollback(name: string, version?: string): Promise<Published>;
+  /**
+   * Takes all of it away: its flows end on every node, its files go within hours. Publishing to that
+   * name begins anew.
+   *
+   * @throws {FlowError} `workspace.missing`
+   */
+  remove(name: string): Promise<void>;
   position(name: string): Promise<WorkspacePosition>;
   /** All of them, by name. */
   list(): Promise<WorkspaceView[]>;

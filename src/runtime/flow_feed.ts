@@ -20,7 +20,7 @@ import type { SourcePoller, SourceState } from "../workspace/poller.ts";
 import { WorkspaceSource } from "../workspace/source.ts";
 import { StoreFlows } from "../workspace/store_flows.ts";
 import { StoreWorkspaces } from "../workspace/workspaces.ts";
-import { standing, workspacesForFlows } from "./flow_workspaces.ts";
+import { guardedWorkspaces, standing } from "./flow_workspaces.ts";
 
 export interface FlowFeedOptions {
   readonly config: Config;
@@ -134,9 +134,8 @@ export class FlowFeed {
   }
 
   /** Workspaces as tasks may use them. */
-  get workspacesForFlows(): Workspaces {
-    const names = this.#options.config.sources.map(({ name }) => name);
-    return workspacesForFlows(this.workspaces, new Set(names));
+  get guarded(): Workspaces {
+    return guardedWorkspaces(this.workspaces, this.#options.config);
   }
 
   /**
@@ -159,6 +158,16 @@ export class FlowFeed {
     const published = await this.workspaces.rollback(name, version);
     await this.#live(name);
     return published;
+  }
+
+  /**
+   * Takes a workspace away; resolves when nothing of it runs on this node.
+   *
+   * @throws {FlowError} `workspace.of_source`, and as `Workspaces.remove`
+   */
+  async remove(name: string): Promise<void> {
+    await this.guarded.remove(name);
+    await this.#live(name);
   }
 
   async #live(name: string): Promise<void> {

@@ -1,31 +1,39 @@
+import type { Config } from "../config/load.ts";
 import { FlowError } from "../core/errors.ts";
 import type { Published, Workspaces, WorkspaceView } from "../flow/workspace.ts";
 
 /**
- * Workspaces as tasks may use them. Those of `sources:` are filled by their sources alone; else a flow
- * could publish what the source would have refused, such as what nobody has signed.
+ * Workspaces as tasks and commands may use them. Those of `sources:` are filled by their sources alone;
+ * else a flow could publish what the source would have refused, such as what nobody has signed.
  */
-export function workspacesForFlows(
+export function guardedWorkspaces(
   workspaces: Workspaces,
-  ofSources: ReadonlySet<string>,
+  { sources }: Pick<Config, "sources">,
 ): Workspaces {
+  const ofSources = new Set(sources.map(({ name }) => name));
   return {
     publish(name, snapshot, options) {
       if (!ofSources.has(name)) {
         return workspaces.publish(name, snapshot, { ...options, ofSource: false });
       }
-      return Promise.reject(
-        new FlowError(
-          "workspace.of_source",
-          `Cannot publish to "${name}": it is filled by the source of that name`,
-          { hint: "choose another workspace, or take the source out of config.yaml" },
-        ),
-      );
+      return Promise.reject(ofSource("publish to", name));
     },
     rollback: (name, version) => workspaces.rollback(name, version),
+    async remove(name) {
+      if (ofSources.has(name)) throw ofSource("remove", name);
+      await workspaces.remove(name);
+    },
     position: (name) => workspaces.position(name),
     list: () => workspaces.list(),
   };
+}
+
+function ofSource(what: string, name: string): FlowError {
+  return new FlowError(
+    "workspace.of_source",
+    `Cannot ${what} "${name}": it is filled by the source of that name`,
+    { hint: "take the source out of config.yaml first, or choose another workspace" },
+  );
 }
 
 /** What to say of a workspace whose source has nothing new. */

@@ -1,15 +1,24 @@
 import assert from "node:assert/strict";
+import { checkConfig } from "../config/load.ts";
 import { recordingWorkspaces } from "../flow/testing.ts";
 import type { WorkspaceVersion } from "../flow/workspace.ts";
 import { snapshotOf } from "../workspace/testing.ts";
-import { standing, workspacesForFlows } from "./flow_workspaces.ts";
+import { guardedWorkspaces, standing } from "./flow_workspaces.ts";
 
-Deno.test("a flow cannot publish to the workspace of a source", async () => {
+const config = checkConfig({
+  sources: [{ name: "signed", git: { url: "https://example.com/flows.git" } }],
+});
+
+Deno.test("the workspace of a source cannot be published to by flows, or removed", async () => {
   const inner = recordingWorkspaces();
-  const workspaces = workspacesForFlows(inner, new Set(["signed"]));
+  const workspaces = guardedWorkspaces(inner, config);
   await assert.rejects(() => workspaces.publish("signed", snapshotOf("1", {})), {
     code: "workspace.of_source",
     message: 'Cannot publish to "signed": it is filled by the source of that name',
+  });
+  await assert.rejects(() => workspaces.remove("signed"), {
+    code: "workspace.of_source",
+    message: 'Cannot remove "signed": it is filled by the source of that name',
   });
   await workspaces.publish("other", snapshotOf("1", {}), { prefix: "p", ofSource: true });
   assert.deepEqual(inner.published.map(({ name, options }) => [name, options]), [

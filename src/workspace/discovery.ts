@@ -2,7 +2,7 @@ import { type Clock, sleep } from "../core/clock.ts";
 import { textOf } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Entry, Store } from "../flow/store.ts";
-import { isWorkspaceName, readManifest, WORKSPACES } from "./manifest.ts";
+import { isRemoved, isWorkspaceName, type Manifest, readManifest, WORKSPACES } from "./manifest.ts";
 import { coalesced } from "./nudges.ts";
 
 export interface DiscoveryOptions {
@@ -20,12 +20,12 @@ export interface DiscoveryOptions {
 /** Milliseconds before a watch that failed is opened again. */
 const AGAIN = 5_000;
 
-/** Whether what is newest in a workspace came from one of `sources:`. */
-function isOfSource(entry: Entry): boolean {
+/** `null` for one that cannot be read: its own reader says what is wrong with it. */
+function manifestOf(entry: Entry): Manifest | null {
   try {
-    return readManifest(entry).versions[0]?.of_source ?? false;
+    return readManifest(entry);
   } catch {
-    return false; // its own reader says what is wrong with it
+    return null;
   }
 }
 
@@ -47,7 +47,10 @@ export class Discovery {
       // What no workspace can be called, some other program wrote; a node starts all the same.
       if (name === undefined || key.length > 2 || !isWorkspaceName(name)) continue;
       if (this.#known.has(name)) continue;
-      if (isOfSource(entry)) this.#leave(name);
+      const manifest = manifestOf(entry);
+      if (manifest && isRemoved(manifest)) continue;
+      // What is newest in it came from one of `sources:`.
+      if (manifest?.versions[0]?.of_source) this.#leave(name);
       else {
         this.#known.add(name);
         this.options.found(name);

@@ -42,6 +42,9 @@ Deno.test("a workspace of a source that the configuration does not name is left 
   await discovery.look();
   await discovery.look();
   assert.deepEqual([found, warnings.length], [[], 1]);
+  await workspaces.remove("gone");
+  await discovery.look();
+  assert.deepEqual(found, []);
   await workspaces.publish("gone", snapshotOf("2", { "flows/a.yaml": "two" }));
   await discovery.look();
   assert.deepEqual(found, ["gone"]);

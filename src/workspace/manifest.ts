@@ -83,6 +83,16 @@ export function withVersion(manifest: Manifest, record: VersionRecord): Manifest
   };
 }
 
+/** Without anything. The record stays: it tells readers that this was wanted, and not a loss. */
+export function withoutVersions({ published }: Manifest): Manifest {
+  return { active: null, published: published + 1, versions: [] };
+}
+
+/** Whether somebody removed it; nothing was published since. */
+export function isRemoved({ versions }: Manifest): boolean {
+  return versions.length === 0;
+}
+
 /** With `target` live in place of what is live now, which is held from here on. */
 export function withRollback(manifest: Manifest, target: string): Manifest {
   const versions = manifest.versions.map((one): VersionRecord =>

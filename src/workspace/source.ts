@@ -7,7 +7,7 @@ import type { FlowSnapshot } from "../reconcile/load_flows.ts";
 import { Blobs } from "./blobs.ts";
 import { unpackList } from "./file_list.ts";
 import { layOut, shownFile } from "./layout.ts";
-import { activeOf, manifestKey, readManifest } from "./manifest.ts";
+import { activeOf, isRemoved, manifestKey, readManifest } from "./manifest.ts";
 import { coalesced } from "./nudges.ts";
 
 export interface WorkspaceSourceOptions {
@@ -49,10 +49,12 @@ export class WorkspaceSource implements Source {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       signal?.throwIfAborted();
       const entry = await store.get(manifestKey(name));
-      const active = activeOf(readManifest(entry));
+      const manifest = readManifest(entry);
+      const active = activeOf(manifest);
       if (!active) {
         // The store may have lost what it held; what runs is not at fault.
-        if (this.#known) throw gone(name);
+        if (this.#known && !(entry && isRemoved(manifest))) throw gone(name);
+        this.#known = null;
         return previous === NOTHING ? null : nothing();
       }
       const version = `${active.list}/${active.prefix}`;

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { sha256Hex } from "../core/digest.ts";
-import { blobKey } from "./blobs.ts";
+import { silentLog } from "../core/log.ts";
+import { blobKey, DELETED_AFTER } from "./blobs.ts";
+import { collectBlobs } from "./collector.ts";
 import { setUp, textsOf } from "./testing.ts";
 
 /** A commit of 50 files, all of which say which commit they belong to. */
@@ -77,6 +79,36 @@ Deno.test("a store that loses the manifest does not end what runs", async () => 
   await source.read(null);
   await store.delete(["workspaces", "demo"]);
   await assert.rejects(source.read(null), { code: "workspace.gone", remedy: "retry" });
+});
+
+Deno.test("a workspace that was removed has no flows, until something is published again", async () => {
+  const { publish, workspaces, store, clock, reader, seen } = setUp();
+  await publish("1", commit(1));
+  const source = reader();
+  const { version } = (await source.read(null))!;
+  await workspaces.remove("demo");
+  const nothing = (await source.read(version))!;
+  assert.equal(nothing.files.size, 0);
+  assert.equal(await source.read(nothing.version), null);
+  assert.deepEqual(await workspaces.list(), []);
+  for (const call of [() => workspaces.remove("demo"), () => workspaces.rollback("demo")]) {
+    await assert.rejects(call, { code: "workspace.missing" });
+  }
+  await clock.advance(DELETED_AFTER + 1);
+  await collectBlobs({ store, clock, log: silentLog });
+  assert.deepEqual(await Array.fromAsync(store.list(["blobs"])), []);
+  await publish("1", { "flows/a.yaml": "again" });
+  assert.deepEqual(await seen(), { "a.yaml": "again" });
+  assert.equal((await source.read(nothing.version))!.files.size, 1);
+});
+
+Deno.test("what was read before a workspace was removed does not bring it back", async () => {
+  const { publish, workspaces } = setUp();
+  await publish("1", commit(1));
+  const { published } = await workspaces.position("demo");
+  await workspaces.remove("demo");
+  assert.equal((await publish("2", commit(2), { since: published })).outcome, "stale");
+  assert.deepEqual(await workspaces.list(), []);
 });
 
 Deno.test("a workspace's flows are those below flows/, its resources those below resources/", async () => {

@@ -15,11 +15,13 @@ import { changeManifest } from "./change.ts";
 import type { CheckSnapshot } from "./check.ts";
 import { unpackList } from "./file_list.ts";
 import {
+  isRemoved,
   manifestKey,
   readManifest,
   rollbackTarget,
   type VersionRecord,
   viewOf,
+  withoutVersions,
   withRollback,
   WORKSPACES,
 } from "./manifest.ts";
@@ -58,8 +60,8 @@ export class StoreWorkspaces implements Workspaces {
     const published = await changeManifest<Published>(
       this.#store,
       name,
-      async (manifest, known) => {
-        if (!known) throw missing(name);
+      async (manifest) => {
+        if (isRemoved(manifest)) throw missing(name);
         const target = rollbackTarget(name, manifest, asked?.to ?? version);
         asked ??= { from: manifest.active, to: target.version };
         const result: Published = {
@@ -87,6 +89,14 @@ export class StoreWorkspaces implements Workspaces {
     return published;
   }
 
+  async remove(name: string): Promise<void> {
+    await changeManifest(this.#store, name, (manifest) => {
+      if (isRemoved(manifest)) throw missing(name);
+      return Promise.resolve({ next: withoutVersions(manifest), result: undefined });
+    });
+    this.#log.info("A workspace was removed", { workspace: name });
+  }
+
   async position(name: string): Promise<WorkspacePosition> {
     const { published, versions } = readManifest(await this.#store.get(manifestKey(name)));
     const latest = versions[0];
@@ -102,7 +112,8 @@ export class StoreWorkspaces implements Workspaces {
   async list(): Promise<WorkspaceView[]> {
     const views: WorkspaceView[] = [];
     for await (const entry of this.#store.list([WORKSPACES])) {
-      views.push(viewOf(entry.key.at(-1)!, readManifest(entry)));
+      const manifest = readManifest(entry);
+      if (!isRemoved(manifest)) views.push(viewOf(entry.key.at(-1)!, manifest));
     }
     return views;
   }
