@@ -14,15 +14,16 @@ export function sourceTable(
   /** Milliseconds since 1970. */
   now: number,
 ): string {
-  const rows = sources.map(({ name, kind, version, checked, polls }) => [
+  const rows = sources.map(({ name, kind, version, checked, next, polls }) => [
     visible(name),
     kind,
     version === null ? "-" : visible(shortVersion(version)),
     checked === null
       ? polls ? "not yet" : "by another node"
-      : `${formatDuration(Math.max(0, now - Date.parse(checked)))} ago`,
+      : `${formatDuration(seconds(now - Date.parse(checked)))} ago`,
+    !polls ? "-" : next === null ? "now" : `in ${formatDuration(seconds(Date.parse(next) - now))}`,
   ]);
-  const heads = ["SOURCE", "KIND", "VERSION", "CHECKED"];
+  const heads = ["SOURCE", "KIND", "VERSION", "CHECKED", "NEXT"];
   const widths = widthsOf([heads, ...rows]);
   return [
     paint.dim(aligned(heads, widths)),
@@ -33,4 +34,9 @@ export function sourceTable(
         : []),
     ]),
   ].join("\n");
+}
+
+/** Whole ones, for it need not be exact. */
+function seconds(ms: number): number {
+  return Math.max(1, Math.round(ms / 1_000)) * 1_000;
 }

@@ -30,6 +30,8 @@ export interface SourceState {
   readonly polls: boolean;
   /** When it was read last without an error. */
   readonly checked: string | null;
+  /** When this node asks it again by itself; `null` while it does, and where another node polls. */
+  readonly next: string | null;
   /** The newest version it gave, live or not. */
   readonly version: string | null;
   /** What is wrong: with the source, or with the version. */
@@ -58,6 +60,8 @@ export class SourcePoller {
   #failures = 0;
   /** Until when the server wants no requests, on the monotonic clock. */
   #closedUntil = -Infinity;
+  /** When the pause ends, milliseconds since 1970; `null` while there is none. */
+  #next: number | null = null;
   #triggered = false;
   #wake: () => void = () => {};
 
@@ -106,7 +110,8 @@ export class SourcePoller {
     return {
       name: this.#options.name,
       polls: this.#options.polls(),
-      checked: this.#checked === null ? null : new Date(this.#checked).toISOString(),
+      checked: timeText(this.#checked),
+      next: this.#options.polls() ? timeText(this.#next) : null,
       version: this.#version,
       ...(error && { error }),
     };
@@ -201,12 +206,18 @@ export class SourcePoller {
     while (!signal.aborted) {
       const until = Math.max(this.#triggered ? -Infinity : end, this.#closedUntil);
       const left = until - clock.monotonic();
-      if (left <= 0) return;
+      if (left <= 0) break;
+      this.#next = clock.now() + left;
       const woken = new AbortController();
       this.#wake = () => woken.abort();
       await sleep(clock, left, AbortSignal.any([signal, woken.signal]));
     }
+    this.#next = null;
   }
+}
+
+function timeText(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString();
 }
 
 function tooSlow(): FlowError {

@@ -128,18 +128,24 @@ Deno.test("a node that does not poll waits, checks when triggered, and takes ove
 });
 
 Deno.test("an error is told, what runs stays, and the source is asked again with growing pauses", async () => {
-  const { advance, source, poller, run, times, seen, end } = setUp();
+  const { advance, clock, source, poller, run, times, seen, end } = setUp();
   run();
   await advance(0);
   source.current = new FlowError("source.unavailable", "Cannot reach git.example");
   await advance(MINUTE);
-  assert.deepEqual(poller.state(), {
+  const { next, ...state } = poller.state();
+  assert.deepEqual(state, {
     name: "demo",
     polls: true,
     checked: "2030-01-01T00:00:00.000Z",
     version: "1",
     error: { code: "source.unavailable", message: "Cannot reach git.example" },
   });
+  const { length } = times();
+  await clock.advance(Date.parse(next!) - clock.now() - 1);
+  assert.equal(times().length, length);
+  await advance(2);
+  assert.equal(times().length, length + 1);
   assert.deepEqual(await seen(), { "a.yaml": "one" });
   await advance(30 * MINUTE);
   const pauses = times().slice(2).map((time, at) => time - times()[at + 1]!);

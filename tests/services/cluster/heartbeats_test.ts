@@ -49,10 +49,11 @@ Deno.test("ten thousand flows cost each node one message per renewal", async () 
   const names = Array.from({ length: FLOWS }, (_, i) => `team/flow-${i}`);
   for (const name of names) for (const node of nodes) node.stand(name, idle);
   const from = performance.now();
-  const owned = () => {
-    const { flows } = nodes[0]!.view();
-    return flows.length === FLOWS && flows.every(({ owner }) => owner !== null);
-  };
+  const owned = () =>
+    nodes.every((node) => {
+      const { flows } = node.view();
+      return flows.length === FLOWS && flows.every(({ owner }) => owner !== null);
+    });
   await until(owned, PATIENCE, "all flows have an owner");
   console.log(`${FLOWS} flows claimed in ${((performance.now() - from) / 1_000).toFixed(1)} s`);
 
@@ -67,10 +68,17 @@ Deno.test("ten thousand flows cost each node one message per renewal", async () 
       const subject = [...heard.keys()].find((one) => one.includes(id));
       return subject === undefined ? 0 : heard.get(subject)!;
     });
-  await until(() => beats().every((count) => count >= COUNTED), PATIENCE, "all nodes renew");
-  const total = [...heard.values()].reduce((sum, count) => sum + count, 0);
+  const sum = (counts: Iterable<number>) => [...counts].reduce((sum, count) => sum + count, 0);
+  // Claims that lost, and flows that move for the sake of balance, come to an end.
+  const settled = performance.now() + PATIENCE;
+  do {
+    heard.clear();
+    const renewed = () => beats().every((count) => count >= COUNTED);
+    await until(renewed, PATIENCE, "all nodes renew");
+  } while (sum(heard.values()) !== sum(beats()) && performance.now() < settled);
+  const total = sum(heard.values());
   console.log(`${total} messages for ${beats().join(", ")} renewals`);
-  assert.deepEqual(beats().reduce((sum, count) => sum + count, 0), total, [...heard.keys()].join());
+  assert.equal(total, sum(beats()), [...heard.keys()].join());
   // One more each may have been sent while the last was counted.
   assert.ok(total <= NODES * (COUNTED + 1), `${total} messages`);
 });

@@ -159,7 +159,7 @@ Deno.test("people sync, look and go back from the command line", async () => {
     assert.match(
       `${status}`,
       new RegExp(
-        `\nSOURCE  KIND  VERSION       CHECKED\ndemo    git   ${three}  \\S+ ago\n  demo:`,
+        `\nSOURCE  KIND  VERSION       CHECKED +NEXT\ndemo    git   ${three}  \\S+ ago +in \\S+\n  demo:`,
       ),
     );
   });
