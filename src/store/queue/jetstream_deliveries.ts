@@ -3,11 +3,11 @@ import type { Subscription } from "@nats-io/nats-core";
 import { type Clock, sleep, type Timer } from "../../core/clock.ts";
 import { textOf } from "../../core/errors.ts";
 import { logFor } from "../../core/log.ts";
-import type { FlowEvent } from "../../flow/event.ts";
 import type { Claim } from "../../flow/queue.ts";
 import type { Tally } from "../../flow/tally.ts";
 import { natsError } from "../../nats/errors.ts";
-import { decodeEvent, type QueuedEvent } from "./record.ts";
+import { claimOf } from "./claim.ts";
+import { decodeEvent } from "./record.ts";
 
 /** Messages asked for at a time, and how few may be left when more are asked for. */
 const BATCH = 64;
@@ -68,11 +68,11 @@ export class Deliveries {
       }
     } finally {
       signal.removeEventListener("abort", end);
-      await this.giveBack(await intake.stop());
+      await this.#giveBack(await intake.stop());
     }
   }
 
-  async ack(open: Open): Promise<void> {
+  async #ack(open: Open): Promise<void> {
     this.#forget(open);
     try {
       await open.message.ackAck({ timeout: this.options.ackWait });
@@ -81,7 +81,7 @@ export class Deliveries {
     }
   }
 
-  nak(open: Open, delay: number): void {
+  #nak(open: Open, delay: number): void {
     this.#forget(open);
     try {
       open.message.nak(delay > 0 ? Math.ceil(delay) : undefined);
@@ -91,7 +91,7 @@ export class Deliveries {
   }
 
   /** Sends these again at once, to any taker, as if for the first time. */
-  async giveBack(all: readonly Open[]): Promise<void> {
+  async #giveBack(all: readonly Open[]): Promise<void> {
     if (all.length === 0) return;
     try {
       await this.options.untried.note(all.map(({ message }) => keyOf(message)));
@@ -102,7 +102,7 @@ export class Deliveries {
         error: textOf(cause),
       });
     }
-    for (const open of all) this.nak(open, 0);
+    for (const open of all) this.#nak(open, 0);
   }
 
   close(): void {
@@ -134,19 +134,31 @@ export class Deliveries {
   async #claim(open: Open): Promise<Claim | null> {
     const { queue } = this.options;
     const untried = await open.untried.catch((cause) => {
-      this.nak(open, 0);
+      this.#nak(open, 0);
       throw cause;
     });
     // Node's Buffer, which the client hands out, gives views of the network's memory where others copy.
     const bytes = new Uint8Array(open.message.data);
     try {
-      return new JetStreamClaim(this, open, untried, decodeEvent(queue, bytes));
+      const { event, pushed } = decodeEvent(queue, bytes);
+      const { message } = open;
+      return claimOf({
+        key: keyOf(message),
+        event,
+        pushed,
+        attempts: Math.max(1, message.info.deliveryCount - untried),
+        bytes: bytes.length,
+      }, {
+        ack: () => this.#ack(open),
+        nak: async (delay) => this.#nak(open, delay),
+        giveBack: () => this.#giveBack([open]),
+      });
     } catch (cause) {
       logFor("queue").error("Cannot read an event of a queue; it is left where it is", {
         queue,
         error: textOf(cause),
       });
-      this.nak(open, LOOK_AGAIN);
+      this.#nak(open, LOOK_AGAIN);
       return null;
     }
   }
@@ -261,46 +273,6 @@ class MessageIntake {
   #wake(): void {
     this.#woken.resolve();
     this.#woken = Promise.withResolvers();
-  }
-}
-
-class JetStreamClaim implements Claim {
-  readonly key: string;
-  readonly event: FlowEvent;
-  readonly pushed: number;
-  readonly attempts: number;
-  readonly bytes: number;
-  #settled = false;
-
-  constructor(
-    readonly deliveries: Deliveries,
-    readonly open: Open,
-    untried: number,
-    { event, pushed }: QueuedEvent,
-  ) {
-    this.key = keyOf(open.message);
-    this.event = event;
-    this.pushed = pushed;
-    this.attempts = Math.max(1, open.message.info.deliveryCount - untried);
-    this.bytes = open.message.data.length;
-  }
-
-  async ack(): Promise<void> {
-    if (this.#settled) return;
-    this.#settled = true;
-    await this.deliveries.ack(this.open);
-  }
-
-  async nak(delay: number): Promise<void> {
-    if (this.#settled) return;
-    this.#settled = true;
-    this.deliveries.nak(this.open, delay);
-  }
-
-  async giveBack(): Promise<void> {
-    if (this.#settled) return;
-    this.#settled = true;
-    await this.deliveries.giveBack([this.open]);
   }
 }
 

@@ -16,14 +16,25 @@ import {
 } from "../../flow/queue.ts";
 import { type Key, type Store, storeClosed } from "../../flow/store.ts";
 import { Bucket } from "./bucket.ts";
+import { claimOf } from "./claim.ts";
 import { decodeEvent, encodeEvent } from "./record.ts";
-import { type Item, StoreClaim } from "./store_claim.ts";
 
 /** Events made ready at a time, at most; their deliveries count as started. */
 const BATCH = 64;
 
 /** Milliseconds before an event is looked at again that could not be read or removed. */
 const LOOK_AGAIN = 60_000;
+
+/** An event that was read from its bucket and is not gone. */
+interface Item {
+  readonly bucket: Bucket;
+  readonly index: number;
+  readonly bytes: number;
+  /** Read again for each delivery: what waits shall not fill memory. */
+  value: Uint8Array | null;
+  state: "ready" | "taken" | "waiting" | "gone";
+  timer: Timer | null;
+}
 
 /**
  * Queues on a store that this process alone works on: claims live in memory, so those of a process
@@ -141,18 +152,18 @@ class StoreQueue implements Queue {
   }
 
   /** @throws when the store refuses; the item is due again then. */
-  async remove(item: Item): Promise<void> {
+  async #done(item: Item): Promise<void> {
     try {
       await this.#remove(item);
     } catch (cause) {
-      this.again(item, LOOK_AGAIN);
+      this.#again(item, LOOK_AGAIN);
       throw cause;
     }
     const { bucket } = item;
     if (bucket.read && bucket.events === 0) await this.#exclusively(() => this.#close(bucket));
   }
 
-  again(item: Item, delay: number): void {
+  #again(item: Item, delay: number): void {
     if (this.#closed || item.state === "gone") return;
     item.state = "waiting";
     const due = () => {
@@ -165,11 +176,11 @@ class StoreQueue implements Queue {
   }
 
   /** @throws when the store refuses; its delivery counts then. */
-  async giveBack(item: Item): Promise<void> {
+  async #giveBack(item: Item): Promise<void> {
     try {
       await this.#count([item], -1);
     } finally {
-      this.again(item, 0);
+      this.#again(item, 0);
     }
   }
 
@@ -258,13 +269,26 @@ class StoreQueue implements Queue {
     item.state = "taken";
     item.value = null;
     try {
-      return new StoreClaim(this, item, decodeEvent(this.name, value));
+      const { event, pushed } = decodeEvent(this.name, value);
+      const { bucket, index, bytes } = item;
+      return claimOf({
+        // With the time: numbers begin anew where a queue was empty when it was opened.
+        key: `${bucket.number}/${index}@${pushed}`,
+        event,
+        pushed,
+        attempts: bucket.attempts(index),
+        bytes,
+      }, {
+        ack: () => this.#done(item),
+        nak: async (delay) => this.#again(item, delay),
+        giveBack: () => this.#giveBack(item),
+      });
     } catch (cause) {
       logFor("queue").error("Cannot read an event of a queue; it is left where it is", {
         queue: this.name,
         error: textOf(cause),
       });
-      this.again(item, LOOK_AGAIN);
+      this.#again(item, LOOK_AGAIN);
       return null;
     }
   }
@@ -321,7 +345,7 @@ class StoreQueue implements Queue {
     try {
       const left = await bucket.close();
       // Pushes that failed and are there nevertheless.
-      for (const { index, value } of left) this.again(this.#claim(bucket, index, value), 0);
+      for (const { index, value } of left) this.#again(this.#claim(bucket, index, value), 0);
       if (left.length === 0) this.#buckets.splice(at, 1);
     } catch (cause) {
       // Nothing but room on disk is lost, until the next start.

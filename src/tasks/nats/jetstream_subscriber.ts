@@ -1,6 +1,7 @@
 import { later } from "../../core/later.ts";
 import * as v from "valibot";
 import { FlowError, FlowErrors } from "../../core/errors.ts";
+import { delayAfter } from "../../flow/redelivery.ts";
 import { Count, Duration } from "../../flow/schema.ts";
 import { type CheckContext, defineTask } from "../../flow/task.ts";
 import { connect, connectionFields } from "./connection.ts";
@@ -12,9 +13,6 @@ import { StreamFields } from "./stream_fields.ts";
 const ACK_WAIT = 30_000;
 /** Room for the windows of 64 replicas. */
 const MAX_ACK_PENDING = 65_536;
-/** Between deliveries of a message that fails: doubling from one second to five minutes. */
-const FIRST_DELAY = 1_000;
-const LONGEST_DELAY = 300_000;
 
 const Config = v.strictObject({
   subject: v.pipe(
@@ -207,21 +205,6 @@ export const natsJetstreamSubscriber = defineTask({
     return reader;
   },
 });
-
-/**
- * Milliseconds until a message comes again after so many deliveries.
- *
- * @param chance In [0, 1), for the jitter of the delays that nobody chose.
- */
-export function delayAfter(
-  backoff: readonly number[] | undefined,
-  deliveries: number,
-  chance: number,
-): number {
-  if (backoff) return backoff[Math.min(deliveries, backoff.length) - 1]!;
-  const doubled = FIRST_DELAY * 2 ** Math.min(deliveries - 1, 30);
-  return Math.min(doubled, LONGEST_DELAY) * (0.5 + chance);
-}
 
 /** @throws {FlowErrors} */
 function checkFields({ config, locate }: Pick<CheckContext<Config>, "config" | "locate">): void {

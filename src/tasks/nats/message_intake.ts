@@ -1,8 +1,9 @@
 import type { Msg } from "@nats-io/nats-core";
 import { type Clock, sleep } from "../../core/clock.ts";
-import { type FlowError, isTransient, toFlowError } from "../../core/errors.ts";
+import { type FlowError, toFlowError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
 import { type FlowEvent, isBytes, type JsonObject, newEvent } from "../../flow/event.ts";
+import { isHopeless } from "../../flow/redelivery.ts";
 import { isCutShort, type Outcome, type SourceOutput } from "../../flow/task.ts";
 import type { Tally } from "../../flow/tally.ts";
 import { LONGEST_ALONE, UnderWay } from "../../flow/under_way.ts";
@@ -283,11 +284,6 @@ export class MessageIntake {
     }
     onRoom();
   }
-}
-
-/** Whether the event itself is at fault; what is late or badly set up can be mended without it. */
-function isHopeless(cause: FlowError): boolean {
-  return !isTransient(cause) && cause.remedy === "event" && cause.code !== "delivery.timeout";
 }
 
 function eventOf({ message, info }: Taken, data: FlowEvent["data"], now: number): FlowEvent {

@@ -1,11 +1,11 @@
 import * as v from "valibot";
 import { FlowError } from "../../core/errors.ts";
 import { isQueueName } from "../../flow/queue.ts";
+import { delayAfter } from "../../flow/redelivery.ts";
 import { Count, Duration } from "../../flow/schema.ts";
 import { Tally } from "../../flow/tally.ts";
 import { defineTask } from "../../flow/task.ts";
 import { QueueName } from "./fields.ts";
-import { delayAfter } from "./redelivery.ts";
 import { Taking } from "./taking.ts";
 
 const Config = v.strictObject({

@@ -1,12 +1,12 @@
 import type { Clock } from "../../core/clock.ts";
-import { type FlowError, toFlowError } from "../../core/errors.ts";
+import { FlowError, toFlowError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
 import type { FlowEvent, Meta } from "../../flow/event.ts";
 import type { Claim, Queues } from "../../flow/queue.ts";
+import { isHopeless } from "../../flow/redelivery.ts";
 import type { Tally } from "../../flow/tally.ts";
 import { isCutShort, type Outcome, type SourceOutput, type SourceRun } from "../../flow/task.ts";
 import { LONGEST_ALONE, UnderWay } from "../../flow/under_way.ts";
-import { isHopeless, tooOften } from "./redelivery.ts";
 
 export interface TakingOptions {
   readonly queues: Queues;
@@ -131,4 +131,12 @@ function eventOf({ event, attempts, pushed }: Claim, name: string): FlowEvent {
   };
   const meta: Meta = { ...event.meta, queue };
   return { ...rest, meta };
+}
+
+function tooOften({ attempts }: Claim, most: number): FlowError {
+  return new FlowError(
+    "queue.deliveries_exceeded",
+    `The event was delivered ${attempts - 1} times without an end, and ${most} are allowed`,
+    { hint: "it may end the process that works on it: see the log of that time" },
+  );
 }

@@ -1,5 +1,4 @@
-import { FlowError } from "../../core/errors.ts";
-import type { Claim } from "../../flow/queue.ts";
+import type { FlowError } from "../core/errors.ts";
 
 /** Between deliveries of an event that fails: doubling from one second to five minutes. */
 const FIRST_DELAY = 1_000;
@@ -27,12 +26,4 @@ export function delayAfter(
   // 2^30 keeps the product finite; the cap makes more of it meaningless.
   const doubled = FIRST_DELAY * 2 ** Math.min(deliveries - 1, 30);
   return Math.min(doubled, LONGEST_DELAY) * (0.5 + chance);
-}
-
-export function tooOften({ attempts }: Claim, most: number): FlowError {
-  return new FlowError(
-    "queue.deliveries_exceeded",
-    `The event was delivered ${attempts - 1} times without an end, and ${most} are allowed`,
-    { hint: "it may end the process that works on it: see the log of that time" },
-  );
 }
