@@ -1,26 +1,6 @@
 import assert from "node:assert/strict";
 import { contents, failureText, type Given, withGit } from "./given.ts";
-import type { Repository } from "./http_server.ts";
-
-/** @returns the public key's line; from then on `git commit -S` and `git tag -s` use it. */
-async function useKey(repository: Repository, name: string, ...args: string[]): Promise<string> {
-  const file = await makeKey(repository, name, ...args);
-  await repository.git("config", "gpg.format", "ssh");
-  await repository.git("config", "user.signingkey", file);
-  return (await Deno.readTextFile(`${file}.pub`)).trim();
-}
-
-async function makeKey({ folder }: Repository, name: string, ...args: string[]): Promise<string> {
-  const file = `${folder}/.git/${name}`;
-  const command = new Deno.Command("ssh-keygen", {
-    args: ["-q", "-N", "", "-C", name, "-f", file, ...args],
-  });
-  const { success } = await command.output();
-  if (!success) throw new Error(`Cannot make a key with ${args.join(" ")}`);
-  return file;
-}
-
-const ed25519 = ["-t", "ed25519"];
+import { ED25519, makeKey, useKey } from "./signing.ts";
 
 function told({ server, source }: Given, ssh_keys: string[], ref = {}): Promise<string[]> {
   return failureText(server, source({ ref, verify: { ssh_keys } }).read(null));
@@ -28,7 +8,7 @@ function told({ server, source }: Given, ssh_keys: string[], ref = {}): Promise<
 
 for (
   const [name, ...args] of [
-    ["ed25519", ...ed25519],
+    ["ed25519", ...ED25519],
     ["ecdsa256", "-t", "ecdsa", "-b", "256"],
     ["ecdsa384", "-t", "ecdsa", "-b", "384"],
     ["rsa", "-t", "rsa", "-b", "3072"],
@@ -50,7 +30,7 @@ for (
 Deno.test("commits that nobody or someone else signed are refused", () =>
   withGit({}, async (given) => {
     const { repository } = given;
-    const key = await useKey(repository, "ada", ...ed25519);
+    const key = await useKey(repository, "ada", ...ED25519);
     const unsigned = await repository.commit({ "a.yaml": "one" });
     const hint = "sign it with an SSH key that verify.ssh_keys lists (git config gpg.format ssh)";
     assert.deepEqual(await told(given, [key]), [
@@ -58,7 +38,7 @@ Deno.test("commits that nobody or someone else signed are refused", () =>
       `Cannot trust the commit ${unsigned}: it is not signed`,
       hint,
     ]);
-    await useKey(repository, "eve", ...ed25519);
+    await useKey(repository, "eve", ...ED25519);
     const foreign = await repository.commit({ "a.yaml": "two" }, "-S");
     assert.deepEqual(await told(given, [key]), [
       "source.unverified",
@@ -70,7 +50,7 @@ Deno.test("commits that nobody or someone else signed are refused", () =>
 Deno.test("a signature that was moved to another commit is refused", () =>
   withGit({}, async (given) => {
     const { repository } = given;
-    const key = await useKey(repository, "ada", ...ed25519);
+    const key = await useKey(repository, "ada", ...ED25519);
     await repository.commit({ "a.yaml": "one" }, "-S");
     const good = await repository.git("cat-file", "commit", "HEAD");
     await repository.commit({ "a.yaml": "evil" });
@@ -89,7 +69,7 @@ Deno.test("a signature that was moved to another commit is refused", () =>
 Deno.test("a signed tag vouches for an unsigned commit, under its own name only", () =>
   withGit({}, async (given) => {
     const { repository, source } = given;
-    const key = await useKey(repository, "ada", ...ed25519);
+    const key = await useKey(repository, "ada", ...ED25519);
     const commit = await repository.commit({ "a.yaml": "one" });
     await repository.git("tag", "-s", "v1.0.0", "-m", "release");
     await repository.git("tag", "-a", "v1.0.1", "-m", "unsigned");
@@ -110,7 +90,7 @@ Deno.test("a signed tag vouches for an unsigned commit, under its own name only"
 Deno.test("a version that was stored before is verified once more after a start", () =>
   withGit({}, async ({ repository, server, source, asked }) => {
     const commit = await repository.commit({ "a.yaml": "one" });
-    const key = await useKey(repository, "ada", ...ed25519);
+    const key = await useKey(repository, "ada", ...ED25519);
     const git = source({ verify: { ssh_keys: [key] } });
     assert.equal((await failureText(server, git.read(commit)))[0], "source.unverified");
     const signed = await repository.commit({ "a.yaml": "two" }, "-S");
@@ -124,14 +104,14 @@ Deno.test("a version that was stored before is verified once more after a start"
 
 Deno.test("signatures in a repository with SHA-256", () =>
   withGit({ init: ["--object-format=sha256"] }, async ({ repository, source }) => {
-    const key = await useKey(repository, "ada", ...ed25519);
+    const key = await useKey(repository, "ada", ...ED25519);
     await repository.commit({ "a.yaml": "one" }, "-S");
     assert.ok(await source({ verify: { ssh_keys: [key] } }).read(null));
   }));
 
 Deno.test("a signed merge of a signed tag is verified by its own signature", () =>
   withGit({}, async ({ repository, source }) => {
-    const key = await useKey(repository, "ada", ...ed25519);
+    const key = await useKey(repository, "ada", ...ED25519);
     await repository.commit({ "a.yaml": "one" });
     await repository.git("checkout", "-q", "-b", "side");
     await repository.commit({ "b.yaml": "two" });
