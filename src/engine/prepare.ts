@@ -1,4 +1,4 @@
-import { type Resources, textOfResource } from "../flow/resource.ts";
+import { type Resources, textOfField } from "../flow/resource.ts";
 import { withoutLogin } from "../nats/options.ts";
 import { FlowError, FlowErrors, InternalError, textOf, toFlowError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
@@ -155,10 +155,7 @@ function contextOf(
     random: services.random,
     log: log.with({ flow: flow.identity, task: task.name }),
     services,
-    async text(source) {
-      if (typeof source === "string") return source;
-      return await textOfResource(services.resources, source.key);
-    },
+    text: (field) => textOfField(field, services),
     credentials: (path) => credentials(path, flow),
     epoch: () => tenure?.epoch ?? 0,
     locate: (path, line, column) => task.locate(path, line, column),

@@ -18,7 +18,24 @@ export class ResourceRef {
   constructor(readonly key: string) {}
 }
 
-/** What text fields hold: a resource as UTF-8. @throws {FlowError} like `Resources.read` */
+/** What a text field holds. */
+export interface FieldText {
+  readonly text: string;
+  /** Where a person finds a resource, for error positions; inline text stands in the flow file. */
+  readonly file?: string;
+}
+
+/** Inline text as it is, or a resource as UTF-8. @throws {FlowError} like `Resources.read` */
+export async function textOfField(
+  field: string | ResourceRef,
+  lent: { readonly resources: Resources },
+): Promise<FieldText> {
+  if (typeof field === "string") return { text: field };
+  const { file, bytes } = await lent.resources.read(field.key);
+  return { text: new TextDecoder().decode(bytes), file };
+}
+
+/** A resource as UTF-8. @throws {FlowError} like `Resources.read` */
 export async function textOfResource(resources: Resources, key: string): Promise<string> {
   return new TextDecoder().decode((await resources.read(key)).bytes);
 }

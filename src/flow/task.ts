@@ -4,7 +4,7 @@ import { FlowError, type Position } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Random } from "../core/random.ts";
 import type { Data, FlowEvent, Json } from "./event.ts";
-import type { ResourceRef } from "./resource.ts";
+import type { FieldText, ResourceRef } from "./resource.ts";
 import type { Services } from "./services.ts";
 
 export type Outcome = { readonly ok: true } | { readonly ok: false; readonly cause: unknown };
@@ -171,7 +171,7 @@ export interface TaskContext<Config> {
   readonly log: Log;
   readonly services: Services;
   /** Inline text as it is, or the text of the resource. */
-  text(source: string | ResourceRef): Promise<string>;
+  text(field: string | ResourceRef): Promise<FieldText>;
   /** Path of a credentials file, checked against `flows.credentials_root` where flows are not trusted. */
   credentials(path: string): string;
   /** Position of a field of this task in its file, for errors: `locate(["code"], 3, 1)`. */
@@ -192,7 +192,7 @@ export interface CheckContext<Config> {
   readonly name: string;
   readonly flow: string;
   readonly services: Pick<Services, "scripts" | "scheduler" | "endpoints">;
-  text(source: string | ResourceRef): Promise<string>;
+  text(field: string | ResourceRef): Promise<FieldText>;
   locate(path: readonly (string | number)[], line?: number, column?: number): Position;
 }
 

@@ -1,4 +1,4 @@
-import { textOfResource } from "./resource.ts";
+import { textOfField } from "./resource.ts";
 import * as v from "valibot";
 import { TestClock } from "../core/clock.ts";
 import { silentLog } from "../core/log.ts";
@@ -104,10 +104,7 @@ export function testContext<D extends TaskDefinition>(
     random: services.random,
     log: silentLog,
     services,
-    async text(source) {
-      if (typeof source === "string") return source;
-      return await textOfResource(services.resources, source.key);
-    },
+    text: (field) => textOfField(field, services),
     credentials: (path) => path,
     epoch: () => 0,
     locate: (_path, line = 1, column = 1) => ({ file: "test.yaml", line, column }),

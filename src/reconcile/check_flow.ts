@@ -4,7 +4,7 @@ import { buildGraph } from "../engine/graph.ts";
 import type { Flow, TaskEntry } from "../flow/flow.ts";
 import { type FlowFileInput, parseFlow } from "../flow/flow_file.ts";
 import { checkResources } from "../flow/resource_check.ts";
-import { type ResourceFile, type Resources, textOfResource } from "../flow/resource.ts";
+import { type ResourceFile, type Resources, textOfField } from "../flow/resource.ts";
 import type { CheckContext } from "../flow/task.ts";
 
 export interface CheckInput extends FlowFileInput {
@@ -70,10 +70,7 @@ function contextOf(
     name: task.name,
     flow: flow.identity,
     services,
-    async text(source) {
-      if (typeof source === "string") return source;
-      return await textOfResource(resources, source.key);
-    },
+    text: (field) => textOfField(field, { resources }),
     locate: (path, line, column) => task.locate(path, line, column),
   };
 }

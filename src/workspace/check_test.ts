@@ -80,6 +80,17 @@ Deno.test("syntax, fields, graphs, scripts and resources of all flows are looked
   ]);
 });
 
+Deno.test("what is wrong in a script's own file is found at its place there", async () => {
+  const files = {
+    "flows/a.yaml": script("{ resource: say/hello.js }"),
+    "resources/say/hello.js": "return {\n  text: 'hello }",
+  };
+  assert.deepEqual(await findingsOf(files), [
+    "a: resources/say/hello.js:2:9 script.syntax " +
+    "Cannot read the script: The string that starts here has no end",
+  ]);
+});
+
 Deno.test("variables that this node lacks or keeps to itself are no fault of a version", async () => {
   assert.deepEqual(
     await findingsOf({

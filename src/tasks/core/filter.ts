@@ -122,7 +122,7 @@ async function sourceOf(
   script: string | ResourceRef,
 ): Promise<{ source: ScriptSource; locate(cause: unknown): FlowError }> {
   const { config, services, flow, name } = context;
-  const text = await context.text(script);
+  const { text, file } = await context.text(script);
   const language = languageOf(script, config.engine, services.scripts);
   const isExpression = language !== "rhai" && !/\breturn\b/.test(text);
   // The line break ends a comment behind the expression.
@@ -130,6 +130,6 @@ async function sourceOf(
   return {
     source: { code, language, flow, task: name },
     locate: (cause) =>
-      placed(cause, script, "script", context.locate, isExpression ? WRAP.length : 0),
+      placed(cause, file, "script", context.locate, isExpression ? WRAP.length : 0),
   };
 }

@@ -76,19 +76,19 @@ export const script = defineTask({
     output: [{ order: "o-1", sku: "a" }, { order: "o-1", sku: "b" }],
   }],
   async check({ config, name, flow, services, text, locate }) {
-    const code = await text(config.code);
+    const { text: code, file } = await text(config.code);
     try {
       services.scripts.check(sourceOf(config, code, { name, flow, scripts: services.scripts }));
     } catch (cause) {
-      throw placed(cause, config.code, "code", locate);
+      throw placed(cause, file, "code", locate);
     }
   },
   async create(context) {
     const { config, name, flow, services, text, locate, defer } = context;
-    const code = await text(config.code);
+    const { text: code, file } = await text(config.code);
     const source = sourceOf(config, code, { name, flow, scripts: services.scripts });
     const compiled = await services.scripts.compile(source, hostOf(context)).catch((cause) => {
-      throw placed(cause, config.code, "code", locate);
+      throw placed(cause, file, "code", locate);
     });
     defer(async () => await compiled[Symbol.asyncDispose]());
 

@@ -41,12 +41,13 @@ export function languageOf(
 /**
  * An error inside the code as one inside the file that holds it.
  *
+ * @param file Of the resource; `undefined` for inline code.
  * @param field Name of the task's field with the code.
  * @param shift Columns that were put in front of the first line.
  */
 export function placed(
   cause: unknown,
-  code: string | ResourceRef,
+  file: string | undefined,
   field: string,
   locate: TaskContext<unknown>["locate"],
   shift = 0,
@@ -58,8 +59,8 @@ export function placed(
   return new FlowError(cause.code, cause.message, {
     hint: cause.hint,
     cause: cause.cause,
-    position: code instanceof ResourceRef
-      ? { file: code.key, line: line ?? 1, column: own ?? 1 }
-      : locate([field], line, own),
+    position: file === undefined
+      ? locate([field], line, own)
+      : { file, line: line ?? 1, column: own ?? 1 },
   });
 }

@@ -179,7 +179,7 @@ Deno.test("findings of the engine point into the flow file or the resource", asy
     position: { file: "test.yaml", line: 3, column: 7 },
   });
   await assert.rejects(check({ code: { resource: "a.ts" } }), {
-    position: { file: "a.ts", line: 3, column: 7 },
+    position: { file: "resources/a.ts", line: 3, column: 7 },
   });
 });
 

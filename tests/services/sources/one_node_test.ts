@@ -55,6 +55,14 @@ Deno.test("a commit with a broken flow changes nothing, and the status says wher
     assert.equal(source!.error!.code, "config.unknown_key");
     assert.deepEqual(source!.error!.position, { file: "demo:flows/b.yaml", line: 3, column: 34 });
     assert.equal((await node.sync()).outcome, "held", "it is not checked again");
+    await repository.commit({
+      "flows/b.yaml": answers("/b", "two") +
+        "    - script: { name: say, code: { resource: b.js } }\n",
+      "resources/b.js": "return {\n  text: 'two }",
+    });
+    const [finding] = (await node.sync()).findings;
+    assert.equal(finding!.code, "script.syntax");
+    assert.deepEqual(finding!.position, { file: "demo:resources/b.js", line: 2, column: 9 });
     await repository.commit({ "flows/b.yaml": answers("/b", "three") });
     assert.equal((await node.sync()).outcome, "activated");
     await node.answers("/b", "three");
