@@ -6,6 +6,7 @@ import { seededRandom } from "../core/random.ts";
 import { DEFAULT_RETRY } from "../engine/retry.ts";
 import { entry, flowOf, HandSource, sync, waits } from "../engine/testing.ts";
 import type { Flow, TaskEntry } from "../flow/flow.ts";
+import type { Outcome } from "../flow/task.ts";
 import { testEvent, testServices } from "../flow/testing.ts";
 import type { Wanted } from "./desired.ts";
 import { Reconciler } from "./reconciler.ts";
@@ -188,6 +189,24 @@ Deno.test("a source with window 1 opens only after the old generation's last del
   await outcome;
   await settle();
   assert.ok(young.output);
+  await reconciler.stop(0);
+});
+
+Deno.test("a replaced version has half a minute for what is under way, then the next goes on without", async () => {
+  const { reconciler, clock } = setUp();
+  const [old, young] = [new HandSource({ window: 1 }), new HandSource({ window: 1 })];
+  const work = Promise.withResolvers<null>();
+  await reconciler.apply([wanted("a", "1", [old.task(), waits("slow", () => work.promise)])]);
+  let ended: Outcome | undefined;
+  void old.output.deliver(testEvent(1)).then((outcome) => ended = outcome);
+  await reconciler.apply([wanted("a", "2", [young.task(), end()])]);
+  await clock.advance(29_999);
+  assert.deepEqual([ended, young.output], [undefined, undefined]);
+  await clock.advance(1);
+  await settle();
+  assert.equal(ended?.ok, false);
+  assert.ok(young.output);
+  work.resolve(null);
   await reconciler.stop(0);
 });
 
