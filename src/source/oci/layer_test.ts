@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { gzipSync, zstdCompressSync } from "node:zlib";
+import { turn } from "../../core/clock.ts";
 import { writeTar } from "./tar_write.ts";
 import {
   ARTIFACT,
@@ -25,6 +26,20 @@ async function read(...layers: TestLayer[]) {
 
 async function texts(...layers: TestLayer[]): Promise<Record<string, string>> {
   return textsOf(await read(...layers));
+}
+
+/** An answer that comes in pieces, with turns of the event loop between them. */
+function slowly(bytes: Uint8Array<ArrayBuffer>): Response {
+  let at = 0;
+  return new Response(
+    new ReadableStream({
+      async pull(controller) {
+        await turn();
+        controller.enqueue(bytes.subarray(at, at += 1_000));
+        if (at >= bytes.length) controller.close();
+      },
+    }),
+  );
 }
 
 Deno.test("archives are read whatever packs them, and whatever the media type says of that", async () => {
@@ -263,22 +278,28 @@ Deno.test("damage is told as that of the digest, and a bad archive as such", asy
   const digest = registry.blob(new Uint8Array(large));
   registry.artifact("v1", [{ mediaType: `${TAR}+gzip`, bytes: large }]);
   registry.intercept = ({ url }) => {
-    if (!url.pathname.endsWith(digest)) return null;
-    let at = 0;
-    return new Response(
-      new ReadableStream({
-        async pull(controller) {
-          await new Promise((resolve) => setImmediate(resolve));
-          controller.enqueue(changed.subarray(at, at += 1_000));
-          if (at >= changed.length) controller.close();
-        },
-      }),
-    );
+    return url.pathname.endsWith(digest) ? slowly(changed) : null;
   };
   await assert.rejects(() => registry.source().read(null), {
     code: "source.digest_mismatch",
     message: `Cannot use ${ARTIFACT}@${digest}: its bytes have another digest`,
   });
+});
+
+Deno.test("an archive that ends before its layer does counts for nothing until the digest is known", async () => {
+  const random = crypto.getRandomValues(new Uint8Array(60_000));
+  const pushed = gzipSync(writeTar([{ path: "a", content: random }]));
+  // It unpacks well, and what lies behind its end is nobody's business but the digest's.
+  const forged = new Uint8Array(pushed.length);
+  forged.set(gzipSync(tar({ a: "forged" })));
+  const registry = new TestRegistry();
+  const digest = registry.artifact("v1", [{ mediaType: `${TAR}+gzip`, bytes: pushed }]);
+  registry.intercept = ({ url }) => url.pathname.includes("/blobs/") ? slowly(forged) : null;
+  await assert.rejects(() => registry.source().read(null), { code: "source.digest_mismatch" });
+  registry.intercept = () => null;
+  const snapshot = await registry.source().read(null);
+  assert.equal(snapshot!.version, digest);
+  assert.deepEqual(snapshot!.files.get("a")!.bytes(), random);
 });
 
 Deno.test("a zstd stream that wants too much memory, or is cut, is refused", async () => {
