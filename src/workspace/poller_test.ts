@@ -158,6 +158,28 @@ Deno.test("an error is told, what runs stays, and the source is asked again with
   await end();
 });
 
+Deno.test("after trouble the interval counts again, and the next trouble begins anew", async () => {
+  const { advance, source, run, times, end } = setUp();
+  const down = new FlowError("source.unavailable", "Cannot reach git.example");
+  /** Seconds between the checks from here on. */
+  const pausesIn = async (ms: number) => {
+    const from = times().length - 1;
+    await advance(ms);
+    return times().slice(from + 1).map((time, at) => time - times()[from + at]!);
+  };
+  source.current = down;
+  run();
+  await advance(30 * MINUTE);
+  source.current = snapshotOf("2", { "flows/a.yaml": "two" });
+  await advance(8 * MINUTE);
+  const calm = await pausesIn(10 * MINUTE);
+  assert.ok(Math.max(...calm) <= 60, `the longest ${Math.max(...calm)}`);
+  source.current = down;
+  const [until, first] = await pausesIn(2 * MINUTE);
+  assert.ok(until! <= 60 && first! < 10, `${until}, and the first after trouble ${first}`);
+  await end();
+});
+
 Deno.test("a server that asks to be left alone is, even by triggers", async () => {
   const { advance, source, poller, run, times, end } = setUp();
   source.current = new FlowError("source.unavailable", "429", { retryAfter: 10 * MINUTE });

@@ -123,6 +123,34 @@ Deno.test("a rejection that is not stored is told once, however often it is foun
   assert.equal(told.length, 3);
 });
 
+Deno.test("what a source left out is told with the version that lacks it, and once", async () => {
+  const { store, clock } = setUp();
+  const told: unknown[] = [];
+  const warning = (...said: unknown[]) => void told.push(said);
+  const log = { ...silentLog, warning };
+  const workspaces = new StoreWorkspaces({ store, clock, log, check: checkByText });
+  const error = new FlowError("source.link_skipped", 'The symbolic links "x" are left out');
+  for (const [version, files] of [["1", good], ["1", good], ["2", bad]] as const) {
+    await workspaces.publish("demo", snapshotOf(version, files, [{ error }]));
+  }
+  assert.deepEqual(
+    told,
+    ["1", "2"].map((version) => [
+      'The symbolic links "x" are left out',
+      { workspace: "demo", version },
+    ]),
+  );
+});
+
+Deno.test("of very many findings twenty are stored", async () => {
+  const { publish, workspaces } = setUp();
+  const files = Object.fromEntries(
+    Array.from({ length: 25 }, (_, n) => [`flows/f${n}.yaml`, "broken"]),
+  );
+  assert.equal((await publish("1", files)).findings.length, 20);
+  assert.equal((await workspaces.list())[0]!.versions[0]!.findings.length, 20);
+});
+
 Deno.test("publishing what is live changes nothing", async () => {
   const { publish, store } = setUp();
   await publish("1", good);

@@ -51,3 +51,23 @@ Deno.test("three nodes follow one repository, whoever hears of a push", async ()
     assert.equal(rest.filter((node) => node.runtime.status().sources[0]!.polls).length, 1);
   });
 });
+
+Deno.test("a node that takes over a source asks it at once, however long the interval is", async () => {
+  await using nats = await startNats();
+  await withScene(async ({ repository, source, start }) => {
+    const commit = (text: string) => repository.commit({ "flows/a.yaml": answers("/a", text) });
+    await commit("one");
+    const config = {
+      cache: { type: "nats", url: nats.url },
+      sources: [source({ interval: "1h", webhook: undefined })],
+    };
+    const nodes = await Promise.all([start(config), start(config)]);
+    await allAnswer(nodes, "one");
+    const polls = (node: Live) => node.runtime.status().sources[0]!.polls;
+    await nodes[0]!.until("one of them polls", () => nodes.filter(polls).length === 1);
+    await commit("two");
+    const other = nodes.find((node) => !polls(node))!;
+    await nodes.find(polls)!.stop();
+    await other.answers("/a", "two");
+  });
+});
