@@ -1,5 +1,6 @@
 /** Repositories that change their minds, credentials that expire, and flows that want too much. */
 import assert from "node:assert/strict";
+import { type Log, silentLog } from "../../../src/core/log.ts";
 import { Folder } from "../../../src/cli/testing.ts";
 import { answers, SECRET, withScene } from "./scene.ts";
 
@@ -114,6 +115,33 @@ Deno.test("flows from outside see the variables that are listed, and credentials
       secret: "invalid config.env_not_allowed",
     });
     assert.equal((await node.get("/below"))[0], 401);
+  });
+});
+
+Deno.test("a source that is taken out of the configuration leaves its workspace, and its flows end", async () => {
+  await withScene(async ({ repository, server, start }) => {
+    await repository.commit({ "flows/a.yaml": answers("/a", "one") });
+    const told: string[] = [];
+    const warning = (message: string) => void told.push(message);
+    const log: Log = { ...silentLog, warning, with: () => log };
+    const node = await start({}, { log });
+    await node.answers("/a", "one");
+    await repository.commit({ "flows/a.yaml": answers("/a", "two") });
+    await node.sync();
+    await node.stop();
+    assert.deepEqual(told, []);
+
+    const without = await start({ sources: [] }, { log });
+    assert.deepEqual(without.flows(), {});
+    assert.equal((await without.workspaces()).length, 1);
+    await without.stop();
+    assert.deepEqual(told, [
+      "A workspace is of no source of this configuration and left alone",
+    ]);
+
+    server.fault = () => ({ kind: "answer", response: () => new Response("no", { status: 503 }) });
+    const again = await start({}, { log });
+    await again.answers("/a", "two");
   });
 });
 
