@@ -157,3 +157,37 @@ Deno.test("limits of a source bound what it reads, from Git and from a registry"
     assert.deepEqual(await node.get("/b"), [200, "one"]);
   });
 });
+
+Deno.test("of sources with a flow of one name the first in the configuration runs it, files before all", async () => {
+  await withScene(async ({ folder, repository, server, start }) => {
+    const url = `${server.url}/flows.git`;
+    await repository.commit({ "flows/a.yaml": answers("/a", "main"), "flows/b.yaml": "" });
+    for (const branch of ["first", "second"]) {
+      await repository.git("checkout", "--quiet", "-B", branch, "main");
+      await repository.commit({
+        "flows/a.yaml": answers("/a", branch),
+        "flows/b.yaml": answers("/b", branch),
+      });
+    }
+    const flows = join(folder, "local");
+    await Deno.mkdir(flows);
+    await Deno.writeTextFile(join(flows, "b.yaml"), answers("/b", "file"));
+    // Not in the order of their names.
+    const sources = [["zeta", "first"], ["alpha", "second"]]
+      .map(([name, branch]) => ({ name, git: { url, branch }, interval: "1h" }));
+    const node = await start({ sources, flows: { path: flows } });
+    const state = () =>
+      node.runtime.status().flows
+        .map(({ identity, source, state, error }) => [identity, source, state, error?.code]);
+    await node.until("both have come", () => state().length === 5);
+    assert.deepEqual(await node.get("/a"), [200, "first"]);
+    assert.deepEqual(await node.get("/b"), [200, "file"]);
+    assert.deepEqual(state(), [
+      ["a", "workspace:zeta", "running", undefined],
+      ["a", "workspace:alpha", "invalid", "flow.shadowed"],
+      ["b", "files", "running", undefined],
+      ["b", "workspace:zeta", "invalid", "flow.shadowed"],
+      ["b", "workspace:alpha", "invalid", "flow.shadowed"],
+    ]);
+  });
+});
