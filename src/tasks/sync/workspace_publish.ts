@@ -1,7 +1,8 @@
 import * as v from "valibot";
 import { FlowError } from "../../core/errors.ts";
-import { derive, type Json } from "../../flow/event.ts";
+import { derive, type FlowEvent, type Json } from "../../flow/event.ts";
 import { defineTask } from "../../flow/task.ts";
+import type { Published } from "../../flow/workspace.ts";
 import { readSnapshot } from "./snapshot_event.ts";
 
 const Config = v.strictObject({
@@ -44,12 +45,12 @@ const Config = v.strictObject({
  * all nodes, all of the old version or all of the new.
  *
  * What comes next is `{ workspace, version, outcome, active, findings }`. An `outcome` of `activated`
- * or `unchanged` is live; `rejected` and `held` are stored and are not, and `findings` say why.
+ * or `unchanged` is live; `rejected` and `held` are stored and are not, and `findings` say why. `stale`
+ * is one that a newer snapshot overtook while it was tried again: it is left alone.
  */
 export const workspacePublish = defineTask({
   type: "workspace_publish",
   mode: "async",
-  // Of two snapshots the later one shall be live in the end.
   concurrency: 1,
   summary: "Publishes a snapshot of flows and resources.",
   config: Config,
@@ -62,10 +63,30 @@ export const workspacePublish = defineTask({
     if (!workspaces) {
       throw new FlowError("workspace.not_available", "There are no workspaces to publish to here");
     }
-    return async (event) => {
+    // Of two snapshots the later one shall be live in the end, also when the earlier one has to be
+    // tried again, which lets others pass.
+    const places = new WeakMap<FlowEvent, number>();
+    let came = 0;
+    let last: { readonly place: number; readonly published: Published } | null = null;
+    let turn: Promise<unknown> = Promise.resolve();
+
+    async function publish(event: FlowEvent, place: number): Promise<Published> {
       const snapshot = readSnapshot(event.data);
-      const published = await workspaces.publish(workspace, snapshot, { prefix, activate, force });
-      return derive(event, { data: { ...published } as unknown as Json, subject: name });
+      if (last && place < last.place) {
+        const { version } = snapshot;
+        return { ...last.published, version, outcome: "stale", findings: [] };
+      }
+      const published = await workspaces!.publish(workspace, snapshot, { prefix, activate, force });
+      last = { place, published };
+      return published;
+    }
+
+    return async (event) => {
+      const place = places.get(event) ?? ++came;
+      places.set(event, place);
+      const published = turn.then(() => publish(event, place));
+      turn = published.catch(() => {});
+      return derive(event, { data: { ...await published } as unknown as Json, subject: name });
     };
   },
 });

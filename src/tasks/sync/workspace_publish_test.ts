@@ -75,6 +75,47 @@ Deno.test("what is no snapshot is refused with what to do instead", async () => 
   assert.deepEqual(workspaces.published, []);
 });
 
+Deno.test("a snapshot that is tried again does not replace a newer one that went live meanwhile", async () => {
+  const workspaces = recordingWorkspaces();
+  let isDown = true;
+  const publish: typeof workspaces.publish = async (...given) => {
+    if (isDown) throw new FlowError("store.unavailable", "It is down");
+    return await workspaces.publish(...given);
+  };
+  const services = { workspaces: { ...workspaces, publish } };
+  const task = await make(workspacePublish, { workspace: "acme" }, services);
+  const [older, newer] = ["1", "2"].map((version) => testEvent({ version, files: [] }));
+  await assert.rejects(() => task.sync(older), { code: "store.unavailable" });
+  isDown = false;
+  await task.sync(newer);
+  const [event] = await task.sync(older);
+  assert.deepEqual(event!.data, {
+    workspace: "acme",
+    version: "1",
+    outcome: "stale",
+    active: "2",
+    findings: [],
+  });
+  // A version may well come again later: as another event it is newer.
+  await task.sync(testEvent({ version: "1", files: [] }));
+  assert.deepEqual(workspaces.published.map(({ snapshot }) => snapshot.version), ["2", "1"]);
+});
+
+Deno.test("snapshots are published one after another, whatever concurrency the flow asks for", async () => {
+  const workspaces = recordingWorkspaces();
+  const slow = Promise.withResolvers<void>();
+  const publish: typeof workspaces.publish = async (name, snapshot, options) => {
+    if (snapshot.version === "1") await slow.promise;
+    return await workspaces.publish(name, snapshot, options);
+  };
+  const services = { workspaces: { ...workspaces, publish } };
+  const task = await make(workspacePublish, { workspace: "acme" }, services);
+  const both = ["1", "2"].map((version) => task.sync(testEvent({ version, files: [] })));
+  slow.resolve();
+  await Promise.all(both);
+  assert.deepEqual(workspaces.published.map(({ snapshot }) => snapshot.version), ["1", "2"]);
+});
+
 Deno.test("where there are no workspaces the task does not start", async () => {
   await assert.rejects(() => make(workspacePublish, { workspace: "acme" }, {}), {
     code: "workspace.not_available",
