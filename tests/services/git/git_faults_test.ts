@@ -402,6 +402,13 @@ Deno.test("names that lead out of a folder are refused", () =>
     const unsafe = (text: string) => ["source.path_unsafe", `Cannot accept the path ${text}`, hint];
     assert.deepEqual(await told("40000", "..", folder), unsafe('"..": it has the part ".."'));
     assert.deepEqual(await told("40000", ".GIT", folder), unsafe('".GIT": it has the part ".GIT"'));
+    // What some file systems take for .git.
+    for (const name of ["git~1", "GIT~1", ".g\u200cit"]) {
+      assert.deepEqual(
+        await told("40000", name, folder),
+        unsafe(`"${name}": it has the part "${name}"`),
+      );
+    }
     assert.deepEqual(
       await told("100644", "/etc/x", blob),
       unsafe('"/etc/x": a name in it holds a slash'),
