@@ -9,6 +9,13 @@ export function reasonOf(cause: unknown): string {
     .replace(/\b(https?:\/\/)(?:[^\s/@]*@)?([^\s?#]*)(?:[?#]\S*)?/g, "$1$2");
 }
 
+/** What mends a reason that `reasonOf` gave, where that is known. */
+export function hintOf(reason: string): string | undefined {
+  return reason.includes("invalid peer certificate: UnknownIssuer")
+    ? "where its certificate is from an authority of your own, set DENO_CERT to that one's PEM file"
+    : undefined;
+}
+
 /**
  * Milliseconds that a `Retry-After` header asks for: seconds or an HTTP date (RFC 9110, 10.2.3).
  *

@@ -134,6 +134,7 @@ export class SourcePoller {
           source: name,
           code: error.code,
           error: error.message,
+          ...(error.hint && { hint: error.hint }),
         });
       }
       this.#error = error;

@@ -158,6 +158,23 @@ Deno.test("an error is told, what runs stays, and the source is asked again with
   await end();
 });
 
+Deno.test("an error is logged once, with what helps", async () => {
+  const told: unknown[] = [];
+  const error = (...said: unknown[]) => void told.push(said);
+  const { advance, source, run, end } = setUp({ log: { ...silentLog, error } });
+  source.current = new FlowError("source.auth_failed", "It refuses", { hint: "renew the token" });
+  run();
+  await advance(5 * MINUTE);
+  const fields = {
+    source: "demo",
+    code: "source.auth_failed",
+    error: "It refuses",
+    hint: "renew the token",
+  };
+  assert.deepEqual(told, [["Cannot read a source, its last version runs on", fields]]);
+  await end();
+});
+
 Deno.test("after trouble the interval counts again, and the next trouble begins anew", async () => {
   const { advance, source, run, times, end } = setUp();
   const down = new FlowError("source.unavailable", "Cannot reach git.example");

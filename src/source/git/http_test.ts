@@ -150,3 +150,16 @@ Deno.test("the reason of a failed request is told without the address's query", 
     message: "Cannot read from https://host/flows: dns error for https://host/flows",
   });
 });
+
+Deno.test("a certificate of an unknown authority is told with what to set", async () => {
+  const reason = "client error (Connect): invalid peer certificate: UnknownIssuer";
+  const http = given(() =>
+    Promise.reject(new TypeError("error sending request", { cause: new Error(reason) }))
+  );
+  await assert.rejects(ask(http), {
+    code: "source.unavailable",
+    message: `Cannot read from https://host/flows: ${reason}`,
+    hint:
+      "where its certificate is from an authority of your own, set DENO_CERT to that one's PEM file",
+  });
+});

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "../../core/clock.ts";
 import { formatDuration } from "../../core/duration.ts";
 import { FlowError } from "../../core/errors.ts";
-import { reasonOf } from "../../core/fetch_errors.ts";
+import { hintOf, reasonOf } from "../../core/fetch_errors.ts";
 
 export interface Patience {
   readonly clock: Clock;
@@ -60,5 +60,8 @@ export async function patiently<T>(
 }
 
 function unavailable(label: string, reason: string, cause: unknown): FlowError {
-  return new FlowError("source.unavailable", `Cannot read from ${label}: ${reason}`, { cause });
+  return new FlowError("source.unavailable", `Cannot read from ${label}: ${reason}`, {
+    hint: hintOf(reason),
+    cause,
+  });
 }

@@ -2,7 +2,7 @@ import type { Clock } from "../../core/clock.ts";
 import { formatDuration } from "../../core/duration.ts";
 import { FlowError } from "../../core/errors.ts";
 import { Gatherer } from "../gather.ts";
-import { reasonOf } from "../../core/fetch_errors.ts";
+import { hintOf, reasonOf } from "../../core/fetch_errors.ts";
 
 /** Silence after which the other side counts as gone, milliseconds: before and between bytes. */
 export const SILENCE = 30_000;
@@ -113,7 +113,8 @@ export async function waitFor<T>(
   } catch (cause) {
     signal?.throwIfAborted();
     const reason = late ?? reasonOf(cause);
-    throw new FlowError("source.unavailable", `Cannot use ${host} now: ${reason}`, { cause });
+    const message = `Cannot use ${host} now: ${reason}`;
+    throw new FlowError("source.unavailable", message, { hint: hintOf(reason), cause });
   } finally {
     timer.clear();
   }

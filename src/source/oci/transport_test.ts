@@ -39,6 +39,19 @@ Deno.test("a connection that fails is tried again, three times in all", async ()
   assert.equal(registry.clock.pending, 0);
 });
 
+Deno.test("a certificate of an unknown authority is told with what to set", async () => {
+  const { registry } = withFile();
+  registry.intercept = () => {
+    throw new TypeError("invalid peer certificate: UnknownIssuer");
+  };
+  await assert.rejects(() => whileWaiting(registry, registry.source().read(null)), {
+    code: "source.unavailable",
+    message: `Cannot use ${HOST} now: invalid peer certificate: UnknownIssuer`,
+    hint:
+      "where its certificate is from an authority of your own, set DENO_CERT to that one's PEM file",
+  });
+});
+
 Deno.test("a 429 is waited for as long as it asks, when that is short", async () => {
   const { registry } = withFile();
   let refusals = 1;
