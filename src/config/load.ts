@@ -65,6 +65,7 @@ function check(
   const all = [
     ...(checked.ok ? samePorts(checked.output, places) : []),
     ...(checked.ok ? badAddress(checked.output, places) : []),
+    ...(checked.ok ? deafWebhooks(checked.output, places) : []),
     ...filled.findings,
     ...over.findings,
     ...findings,
@@ -118,6 +119,23 @@ function badAddress({ cache: { type, url } }: WrittenConfig, places?: Places): F
   } catch (cause) {
     return [toFlowError(cause).at(places?.locate(["cache", "url"]))];
   }
+}
+
+/** A webhook that nobody can call would be missed only when a push takes its time. */
+function deafWebhooks({ http_server, sources }: WrittenConfig, places?: Places): FlowError[] {
+  if (http_server.enabled) return [];
+  return sources.flatMap(({ name, webhook }, index) =>
+    webhook
+      ? new FlowError(
+        "config.http_server_disabled",
+        `Cannot take calls for the source "${name}": http_server.enabled is false`,
+        {
+          hint: "turn http_server on, or leave webhook out: the source is asked once an interval",
+          position: places?.locate(["sources", index, "webhook"]),
+        },
+      )
+      : []
+  );
 }
 
 /** Flowgen 0.120 grouped these sections under one. */
