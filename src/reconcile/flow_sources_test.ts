@@ -16,6 +16,8 @@ class HandSource implements Source {
   gate: Promise<void> = Promise.resolve();
   #nudge: () => void = () => {};
   reads = 0;
+  /** What it could not give, of no flow in particular. */
+  left: string[] = [];
 
   constructor(readonly name: string, public identities: readonly string[]) {}
 
@@ -23,7 +25,10 @@ class HandSource implements Source {
     this.reads++;
     await this.gate;
     if (this.trouble) throw this.trouble;
-    return { version: String(this.version), files: new Map(), problems: [] };
+    const problems = this.left.map((message) => ({
+      error: new FlowError("source.link_skipped", message),
+    }));
+    return { version: String(this.version), files: new Map(), problems };
   }
 
   async *watch(signal: AbortSignal): AsyncGenerator<void> {
@@ -216,6 +221,23 @@ Deno.test("a source in trouble keeps what it gave, holds up nobody, and is read 
   bad.trouble = null;
   await clock.advance(2_000);
   assert.deepEqual(applied.at(-1), ["b files 2", "y workspace:bad 2"]);
+  await end();
+});
+
+Deno.test("what a source leaves out is told once, and again when it had been mended", async () => {
+  const files = new HandSource("files", ["a"]);
+  const { sources, told, watch, end } = setUp(files.part(RANK.files));
+  files.left = ["x is a link"];
+  await sources.load();
+  watch();
+  await settle();
+  for (const left of [["x is a link"], ["x is a link", "y is a link"], [], ["x is a link"]]) {
+    files.left = left;
+    files.change(["a"]);
+    await settle(10);
+  }
+  const [x, y] = ["x", "y"].map((name) => `source.link_skipped\n${name} is a link`);
+  assert.deepEqual(told, [x, y, x]);
   await end();
 });
 

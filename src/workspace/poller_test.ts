@@ -210,6 +210,15 @@ Deno.test("a server that asks to be left alone is, even by triggers", async () =
   await end();
 });
 
+Deno.test("nobody is left alone for longer than an hour", async () => {
+  const { advance, source, run, times, end } = setUp();
+  source.current = new FlowError("source.unavailable", "429", { retryAfter: 10_000 * MINUTE });
+  run();
+  await advance(61 * MINUTE);
+  assert.deepEqual(times(), [0, 3_600]);
+  await end();
+});
+
 Deno.test("a version that is rejected is told with its place, also after a restart", async () => {
   const { advance, source, poller, run, workspaces, end } = setUp();
   source.current = snapshotOf("1", { "flows/a.yaml": "broken" });
