@@ -60,6 +60,9 @@ export interface Stores extends AsyncDisposable {
 /** Name of the system store: a bucket of NATS, or the first part of its keys elsewhere. */
 const SYSTEM_STORE = "flowgen_system";
 
+/** Milliseconds for which a bucket of NATS may be gone, as while somebody brings it back from a copy. */
+const LONGEST_GAP = 30_000;
+
 /**
  * @throws {FlowError} `store.locked`, `store.path_unwritable`, `store.file_invalid`; with NATS, also
  *   what `acquireNats` throws
@@ -70,7 +73,7 @@ export async function openStores(
   signal: AbortSignal,
 ): Promise<Stores> {
   const { cache } = config;
-  if (cache.type === "nats") return await openNatsStores(cache, clock, signal);
+  if (cache.type === "nats") return await openNatsStores(config, clock, signal);
   const store = await openStore(config, clock);
   return {
     system: scoped(store, [SYSTEM_STORE]),
@@ -81,7 +84,7 @@ export async function openStores(
 }
 
 async function openNatsStores(
-  cache: Config["cache"],
+  { cache, cluster }: Config,
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Stores> {
@@ -99,6 +102,7 @@ async function openNatsStores(
       history: bucket === SYSTEM_STORE ? 1 : history,
       replicas,
       tombstoneTtl,
+      remakeAfter: Math.max(LONGEST_GAP, cluster.lease_duration),
       signal,
     });
   const buckets = new Map<string, Promise<Store>>();

@@ -8,7 +8,6 @@ import { Calls } from "./calls.ts";
 import { storeFault } from "./errors.ts";
 import { checkExpiry, deadline, isExpired } from "./expiry.ts";
 import { Blobs } from "./nats/blobs.ts";
-import { openBucket } from "./nats/bucket.ts";
 import { Changes } from "./nats/changes.ts";
 import { Channel, type Message } from "./nats/channel.ts";
 import { decodeHead, decodeRevision, encodeRevision, type Head, HEAD_HEADER } from "./nats/head.ts";
@@ -28,6 +27,11 @@ export interface NatsKvOptions {
   readonly replicas?: number;
   /** Milliseconds that markers of deleted and expired keys stay. Default an hour. */
   readonly tombstoneTtl?: number;
+  /**
+   * Milliseconds for which a bucket that somebody took away must have been gone before it is made
+   * again: longer than any right lasts that a record in it gave. Default half a minute.
+   */
+  readonly remakeAfter?: number;
   /** Gives up waiting for the first connection. */
   readonly signal?: AbortSignal;
 }
@@ -46,11 +50,12 @@ const LARGE = 65_536;
 export async function openNatsKv(options: NatsKvOptions): Promise<Store> {
   const { nats, bucket, clock, signal } = options;
   const { history = 64, replicas = 1, tombstoneTtl = 3_600_000 } = options;
+  const { remakeAfter = 30_000 } = options;
   const lease = "connection" in nats ? nats : await acquireNats(nats, { signal });
   const own = lease === nats ? undefined : lease;
   try {
-    const settings = { bucket, history, replicas, tombstoneTtl };
-    const channel = await Channel.open(lease, await openBucket(lease, settings));
+    const settings = { bucket, history, replicas, tombstoneTtl, remakeAfter };
+    const channel = await Channel.open(lease, settings);
     return new NatsKvStore({ channel, clock, tombstoneTtl, lease: own });
   } catch (cause) {
     await own?.[Symbol.asyncDispose]();

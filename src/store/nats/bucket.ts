@@ -1,4 +1,5 @@
 import type { StreamConfig, StreamInfo } from "@nats-io/jetstream";
+import { systemClock } from "../../core/clock.ts";
 import { FlowError } from "../../core/errors.ts";
 import { logFor } from "../../core/log.ts";
 import { natsError } from "../../nats/errors.ts";
@@ -101,6 +102,8 @@ async function streamConfig(
     allow_rollup_hdrs: true,
     deny_delete: true,
     allow_direct: true,
+    // No revision of a bucket of that name that was lost may ever mean something in this one.
+    first_seq: systemClock.now(),
     ...(ttl && {
       allow_msg_ttl: true,
       subject_delete_marker_ttl: Math.max(1, Math.ceil(tombstoneTtl / 1_000)) * 1e9,

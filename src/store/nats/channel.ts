@@ -1,10 +1,11 @@
 import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
 import type { MsgHdrs, NatsConnection } from "@nats-io/nats-core";
 import { sleep, systemClock } from "../../core/clock.ts";
-import { FlowError } from "../../core/errors.ts";
+import { FlowError, textOf } from "../../core/errors.ts";
+import { logFor } from "../../core/log.ts";
 import type { NatsLease } from "../../nats/connect.ts";
 import { isAmbiguous, natsError } from "../../nats/errors.ts";
-import type { Bucket } from "./bucket.ts";
+import { type Bucket, type BucketSettings, openBucket } from "./bucket.ts";
 
 /** One stored message. */
 export interface Message {
@@ -37,33 +38,52 @@ const LONGEST_PAUSE = 400;
 const WRONG_SEQUENCE: ReadonlySet<number> = new Set([10071, 10164]);
 const NO_MESSAGE = 10037;
 
+export interface ChannelSettings extends BucketSettings {
+  /** Milliseconds for which the bucket must have been gone before it is made again. */
+  readonly remakeAfter: number;
+}
+
 export const EXPECTED_HEADER = "Nats-Expected-Last-Subject-Sequence";
 
 /**
  * Single steps on a bucket's stream. Calls wait for a lost connection and try again what certainly
- * has not happened, within `CALL_LIMIT`.
+ * has not happened, within `CALL_LIMIT`. A bucket that stays gone is made again.
  *
  * @throws {FlowError} from every method: `nats.unavailable` and the like
  */
 export class Channel {
   readonly #connection: NatsConnection;
+  #bucket: Bucket;
+  /** Since when the bucket is gone, as far as anybody asked. */
+  #goneSince: number | undefined;
+  #looking: Promise<void> | undefined;
+  #making: Promise<void> | undefined;
 
   private constructor(
     readonly lease: NatsLease,
-    readonly bucket: Bucket,
+    readonly settings: ChannelSettings,
+    bucket: Bucket,
     readonly client: typeof import("@nats-io/nats-core"),
     readonly js: JetStreamClient,
     readonly manager: JetStreamManager,
   ) {
     this.#connection = lease.connection;
+    this.#bucket = bucket;
   }
 
-  static async open(lease: NatsLease, bucket: Bucket): Promise<Channel> {
+  /** @throws {FlowError} what `openBucket` throws */
+  static async open(lease: NatsLease, settings: ChannelSettings): Promise<Channel> {
+    const bucket = await openBucket(lease, settings);
     const client = await import("@nats-io/nats-core");
     const { jetstream, jetstreamManager } = await import("@nats-io/jetstream");
     const options = { timeout: CALL_LIMIT, checkAPI: false };
     const manager = await jetstreamManager(lease.connection, options);
-    return new Channel(lease, bucket, client, jetstream(lease.connection, options), manager);
+    const js = jetstream(lease.connection, options);
+    return new Channel(lease, settings, bucket, client, js, manager);
+  }
+
+  get bucket(): Bucket {
+    return this.#bucket;
   }
 
   /** Bytes of a value that fit into one message beside its headers. */
@@ -170,12 +190,62 @@ export class Channel {
     for (let pause = FIRST_PAUSE;; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
       try {
         if (this.lease.trouble !== null) await this.lease.ready(left());
-        return await step(left());
-      } catch (cause) {
+        const done = await step(left());
+        this.#goneSince = undefined;
+        return done;
+      } catch (thrown) {
+        const cause = await this.#mended(thrown);
         const again = cause instanceof FlowError && cause.remedy === "retry";
         if (!again || left() <= pause) throw cause;
         await sleep(systemClock, pause);
       }
+    }
+  }
+
+  /**
+   * Sees to a bucket that somebody took away, as a server does that lost its disk. Not before all is
+   * over that what stood in it had begun: a right to run, for one, ends with its lease.
+   *
+   * @returns What to tell the caller, should trying again not help.
+   */
+  async #mended(cause: unknown): Promise<unknown> {
+    if (!(cause instanceof FlowError)) return cause;
+    const now = systemClock.monotonic();
+    if (cause.code === "nats.stream_missing") this.#goneSince ??= now;
+    else if (cause.code !== "nats.no_responders") return cause;
+    // So it is with a stream that has no leader too, for which no call shall wait longer than it must.
+    else if (this.#goneSince === undefined) this.#looking ??= this.#look();
+    if (this.#goneSince === undefined) return cause;
+    if (now - this.#goneSince >= this.settings.remakeAfter) await (this.#making ??= this.#make());
+    return new FlowError("nats.no_stream", `Cannot use the bucket ${this.#name}: it is gone`, {
+      hint: "it is made again when it stays away",
+      cause,
+    });
+  }
+
+  /** Whether the bucket is gone, where nobody answers for it. */
+  async #look(): Promise<void> {
+    try {
+      await this.manager.streams.info(this.bucket.stream);
+    } catch (cause) {
+      const isGone = natsError(cause, "").code === "nats.stream_missing";
+      if (isGone) this.#goneSince ??= systemClock.monotonic();
+    } finally {
+      this.#looking = undefined;
+    }
+  }
+
+  async #make(): Promise<void> {
+    try {
+      this.#bucket = await openBucket(this.lease, this.settings);
+      this.#goneSince = undefined;
+      logFor("store").warning("A bucket was gone with all it held, and was made again", {
+        bucket: this.#name,
+      });
+    } catch (error) {
+      logFor("store").debug("Cannot make a bucket again that is gone", { error: textOf(error) });
+    } finally {
+      this.#making = undefined;
     }
   }
 
