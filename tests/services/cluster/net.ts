@@ -17,6 +17,17 @@ export class Net implements AsyncDisposable {
 
   private constructor(readonly id: string, readonly subnet: string) {}
 
+  /** Whether namespaces can be made and joined here. */
+  static async isPossible(): Promise<boolean> {
+    try {
+      await using net = await Net.open();
+      await net.join("one");
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   /** @throws when namespaces cannot be made here. */
   static async open(): Promise<Net> {
     const [a, b] = crypto.getRandomValues(new Uint8Array(2));
