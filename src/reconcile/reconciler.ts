@@ -212,17 +212,15 @@ export class Reconciler {
     over.abort();
     return preparations.flatMap(({ entry, preparation }) => {
       const { run, error } = preparation;
+      // Who cannot run a flow, or not yet, must not keep it from the nodes that can.
+      if (!run && !entry.run) this.#leave(entry);
       if (!run && !error) {
         this.#reject(entry, slow());
         void preparation.ended.then(() => this.#enqueue());
         return [];
       }
       entry.preparation = null;
-      if (error) {
-        this.#reject(entry, error);
-        // Who cannot run a flow must not keep it from the nodes that can.
-        if (!entry.run) this.#leave(entry);
-      }
+      if (error) this.#reject(entry, error);
       return run ? [run] : [];
     });
   }

@@ -271,6 +271,38 @@ Deno.test("a flow that cannot be made ready again leaves the election to nodes t
   await reconciler.stop(0);
 });
 
+Deno.test("a flow that is slow to be made ready again stands when it is, not before", async () => {
+  const { clock, hand, reconciler, state } = setUp();
+  const source = new HandSource();
+  let ready = Promise.resolve();
+  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const slow = entry("slow", {
+    type: "slow",
+    summary: "",
+    config: {} as never,
+    examples: [],
+    mode: "sync",
+    async create() {
+      await ready;
+      return (event, emit) => emit(event);
+    },
+  });
+  await reconciler.apply([elected("1", [source.task(), slow])]);
+  hand.grant("a");
+  ready = late;
+  await hand.candidates.get("a")!.lose();
+  await settle(10);
+  await clock.advance(2_000);
+  assert.deepEqual(state(), ["a degraded"]);
+  assert.deepEqual(hand.seen, ["stand a", "withdraw a"]);
+  resolve();
+  await settle(10);
+  assert.deepEqual(hand.seen, ["stand a", "withdraw a", "stand a"]);
+  hand.grant("a", 8);
+  assert.deepEqual(await source.output.deliver(testEvent(1)), { ok: true });
+  await reconciler.stop(0);
+});
+
 Deno.test("a broken file does not cost an elected flow its last good version, even if that has to wait", async () => {
   const { clock, hand, reconciler, state } = setUp();
   const source = new HandSource();
