@@ -165,7 +165,7 @@ export class Foundation {
 }
 
 /** What is to be mended, where it is not the address. */
-const CACHE_KEYS: Readonly<Record<string, string>> = {
+const CACHE_KEYS: Readonly<Record<string, "credentials_path" | "replicas">> = {
   "nats.credentials_invalid": "credentials_path",
   "nats.auth_failed": "credentials_path",
   "nats.no_cluster": "replicas",
@@ -174,7 +174,10 @@ const CACHE_KEYS: Readonly<Record<string, string>> = {
 /** What the server refuses for good is to be mended in config.yaml. */
 function atCache(config: Config, cause: unknown): unknown {
   if (!(cause instanceof FlowError && cause.remedy === "config")) return cause;
-  return findingAt(config, ["cache", CACHE_KEYS[cause.code] ?? "url"], cause);
+  const key = CACHE_KEYS[cause.code] ?? "url";
+  // Who has no file for them writes user and password into the address.
+  const isThere = config.cache[key] !== undefined;
+  return findingAt(config, ["cache", isThere ? key : "url"], cause);
 }
 
 export function stoppedEarly(): FlowError {

@@ -98,6 +98,34 @@ hint: set replicas to 1, or let the server be part of a cluster
   });
 });
 
+Deno.test("credentials that NATS refuses are told at their line, without what is in them", async () => {
+  const config = "authorization { user: ann, password: right }";
+  await using server = await startNats({ config });
+  const at = `Cannot log in to NATS at ${server.url}: the server`;
+  const refused = async (cache: string) => {
+    await using folder = await Folder.with({
+      "config.yaml": `cache:\n  type: nats\n${cache}`,
+      "nats.json": '{ "user": "ann", "password": "wrong" }',
+    });
+    const { code, stderr } = await folder.flowgen(["run", "--text"]);
+    assert.equal(code, 78);
+    return stderr;
+  };
+  assert.equal(
+    await refused(`  url: ${server.url}\n  credentials_path: nats.json\n`),
+    `config.yaml:4:21 nats.auth_failed\n${at} refuses user and password in nats.json\n`,
+  );
+  assert.equal(
+    await refused(`  url: ann:wrong@${server.url}\n`),
+    `config.yaml:3:8 nats.auth_failed\n${at} refuses user and password in the address\n`,
+  );
+  assert.equal(
+    await refused(`  url: ${server.url}\n`),
+    `config.yaml:3:8 nats.auth_failed\n${at} asks for credentials\n` +
+      "hint: name a file that has them in credentials_path\n",
+  );
+});
+
 /** Not ready, and says so with its reason. */
 async function waitsFor(node: Node, reason: string): Promise<void> {
   let ready: Awaited<ReturnType<Node["ready"]>> | undefined;
