@@ -39,6 +39,9 @@ export interface ServerFacts {
 /** What was published gets this long to leave when the last user goes. */
 const DRAIN_LIMIT = 2_000;
 
+/** Errors of a server that are remembered as logged; some have names in them that are always new. */
+const MOST_TOLD = 100;
+
 /** Requests that wait for an answer; nats-core lets them run into their timeouts. */
 interface Internals {
   readonly protocol: { readonly muxSubscriptions: { close(): void } };
@@ -55,7 +58,8 @@ export class Link {
   readonly #watching: Promise<void>;
   #server: ServerFacts;
   #trouble: string | null = null;
-  #lastError = "";
+  /** What was logged since the last connection was made. */
+  readonly #told = new Set<string>();
   #users = 0;
   #closing: Promise<void> | undefined;
 
@@ -147,6 +151,7 @@ export class Link {
         return this.#change("the connection was lost");
       case "reconnect":
         this.#server = factsOf(this.#connection, this.#server);
+        this.#told.clear();
         if (this.#trouble === null) return;
         log.info("Connected to NATS again", { server, now: status.server });
         return this.#change(null);
@@ -172,10 +177,12 @@ export class Link {
       log.error("NATS refuses the credentials; trying again", { server, trouble });
       return this.#change(trouble);
     }
-    // Such as something forbidden, which may be tried again and again.
+    // Such as something forbidden, which several tasks may try again and again.
     const text = textOf(error);
-    if (this.#lastError !== text) log.warning("NATS reports an error", { server, error: text });
-    this.#lastError = text;
+    if (this.#told.has(text)) return;
+    if (this.#told.size >= MOST_TOLD) this.#told.clear();
+    this.#told.add(text);
+    log.warning("NATS reports an error", { server, error: text });
   }
 
   #change(trouble: string | null): void {
