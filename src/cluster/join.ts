@@ -12,6 +12,7 @@ import { Ownership } from "./ownership.ts";
 import { type ClaimRecord, CLAIMS, type NodeRecord, NODES, type Seen, viewOf } from "./record.ts";
 import { Records } from "./records.ts";
 import { Turns } from "./turns.ts";
+import { clusterView } from "./view.ts";
 import { Withdrawals } from "./withdrawals.ts";
 
 /** Milliseconds between two looks at all claims, for nudges that were missed. */
@@ -178,16 +179,12 @@ class Node implements ClusterNode {
   }
 
   view(): ClusterView {
-    const flows = [...this.#flows.claims()].map(({ flow, record }) => viewOf(flow, record));
-    const counts = new Map<string | null, number>();
-    for (const { owner } of flows) counts.set(owner, (counts.get(owner) ?? 0) + 1);
-    const self = { id: this.nodeId, self: true, record: this.#ownRecord(0, "live") };
-    const others = [...this.#members.peers()].map((peer) => ({ ...peer, self: false }));
-    const nodes = [self, ...others].map(({ id, self, record }) => {
-      const { started, version, host } = record;
-      return { id, started, version, host, self, flows: counts.get(id) ?? 0 };
+    return clusterView({
+      member: this.mayRun(),
+      self: { id: this.nodeId, record: this.#ownRecord(0, "live") },
+      peers: this.#members.peers(),
+      claims: this.#flows.claims(),
     });
-    return { member: this.mayRun(), nodes, flows };
   }
 
   /** Resolves when this node is a member and knows all claims, or after one renewal interval. */

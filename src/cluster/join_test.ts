@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { settle, TestClock } from "../core/clock.ts";
-import { type LogFields, silentLog } from "../core/log.ts";
+import { turnOfSource } from "../flow/cluster.ts";
 import { MemoryStore } from "../store/memory.ts";
 import { keepingLog } from "../tasks/core/testing.ts";
 import { joinCluster } from "./join.ts";
-import { joinTest } from "./testing.ts";
+import { joinTest, Runner } from "./testing.ts";
 
 function setUp() {
   const clock = new TestClock();
@@ -18,6 +18,8 @@ Deno.test("the view shows nodes and claims as this node sees them", async () => 
   await using a = await join("a");
   await using b = await join("b");
   a.stand(1);
+  const turn = turnOfSource("acme");
+  for (const member of [a, b]) member.standFor(new Runner(turn));
   await settle();
   const { epoch } = a.runners[0]!.term!;
   const started = "2030-01-01T00:00:00.000Z";
@@ -29,6 +31,7 @@ Deno.test("the view shows nodes and claims as this node sees them", async () => 
       { ...node, id: a.node.nodeId, self: false, flows: 1 },
     ],
     flows: [{ flow: "demo/0", owner: a.node.nodeId, epoch, next: null }],
+    sources: [{ source: "acme", owner: (a.node.rank(turn) === 0 ? a : b).node.nodeId }],
   });
   assert.deepEqual(a.candidacies[0]!.claim, b.node.view().flows[0]);
   assert.equal(clock.now(), epoch);
@@ -52,29 +55,6 @@ Deno.test("leaving ends all turns, watches and timers, and nothing is amiss", as
   assert.equal(clock.pending, 0);
   assert.equal(a.node.mayRun(), false);
   assert.deepEqual(log.lines.map(([, message]) => message), ["This node has joined the cluster"]);
-});
-
-Deno.test("the log says which elected flows come and go", async () => {
-  const { clock, shared, join } = setUp();
-  const told: [string, LogFields | undefined][] = [];
-  const log = {
-    ...silentLog,
-    info: (text: string, fields?: LogFields) => told.push([text, fields]),
-  };
-  await using a = await joinTest({ shared, clock, log: log as never });
-  const of = (what: string) => told.filter(([text]) => text === what).map(([, fields]) => fields);
-  a.stand(20);
-  await settle();
-  assert.deepEqual(
-    of("This node runs an elected flow"),
-    a.runners.map(({ flow, term }) => ({ flow, epoch: term!.epoch })),
-  );
-  await using b = await join("b");
-  b.stand(20);
-  await clock.advance(20_000);
-  assert.ok(b.share > 0);
-  const gone = of("An elected flow is handed over to another node").map((one) => one!.flow);
-  assert.deepEqual(gone.sort(), b.running.sort());
 });
 
 Deno.test("a store that never answers stops what is elected, and keeps nobody from leaving", async () => {

@@ -54,7 +54,6 @@ export class Turns {
   start(flow: string, epoch: number): void {
     const turn = new Turn(epoch, this.node);
     this.#turns.set(flow, turn);
-    this.log.info("This node runs an elected flow", { flow, epoch });
     try {
       this.#candidates.get(flow)?.start(turn);
     } catch (error) {
@@ -64,7 +63,6 @@ export class Turns {
 
   /** The turn goes on until the last delivery has ended. */
   drain(flow: string): void {
-    this.log.info("An elected flow is handed over to another node", { flow });
     this.#end(flow, "drain", () => this.expire(flow));
   }
 

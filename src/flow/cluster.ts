@@ -48,11 +48,41 @@ export interface NodeView {
   readonly flows: number;
 }
 
+/** Who polls one of `sources:`. */
+export interface SourceView {
+  readonly source: string;
+  /** `null`: nobody for now. */
+  readonly owner: string | null;
+}
+
 export interface ClusterView {
   /** Whether this node's own record moves, so that it may run what it owns and judge others. */
   readonly member: boolean;
   readonly nodes: readonly NodeView[];
   readonly flows: readonly ClaimView[];
+  readonly sources: readonly SourceView[];
+}
+
+/** In front of the names of sources where nodes stand for them; no flow's identity begins so. */
+const SOURCE = "/sources/";
+
+/** What nodes that could poll a source stand for. */
+export function turnOfSource(name: string): string {
+  return SOURCE + name;
+}
+
+/** Claims by what they are of. */
+export function viewOfClaims(
+  claims: Iterable<ClaimView>,
+): Pick<ClusterView, "flows" | "sources"> {
+  const flows: ClaimView[] = [];
+  const sources: SourceView[] = [];
+  for (const claim of claims) {
+    const { flow, owner } = claim;
+    if (flow.startsWith(SOURCE)) sources.push({ source: flow.slice(SOURCE.length), owner });
+    else flows.push(claim);
+  }
+  return { flows, sources };
 }
 
 export interface Cluster {
@@ -111,10 +141,10 @@ export function soloCluster(
         },
       };
     },
-    view: () => ({
-      member: true,
-      nodes: [{ id: nodeId, started, version, host, self: true, flows: claims.size }],
-      flows: [...claims.values()],
-    }),
+    view() {
+      const { flows, sources } = viewOfClaims(claims.values());
+      const self = { id: nodeId, started, version, host, self: true, flows: flows.length };
+      return { member: true, nodes: [self], flows, sources };
+    },
   };
 }

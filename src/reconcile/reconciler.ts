@@ -288,6 +288,7 @@ export class Reconciler {
       const before = old ? this.#drain(old) : this.#leaving.get(identity);
       entry.standing = new Standing(run, {
         cluster: this.options.services.cluster,
+        log: this.options.log,
         drain: (ended) => this.#drain(ended),
         over: (ended) => {
           if (entry.run !== ended) return; // the next generation is there already

@@ -1,9 +1,11 @@
+import type { Log } from "../core/log.ts";
 import type { FlowRun } from "../engine/flow_run.ts";
 import type { Candidacy, Candidate, ClaimView, Cluster, Term } from "../flow/cluster.ts";
 import type { Flow } from "../flow/flow.ts";
 
 export interface StandingOptions {
   readonly cluster: Cluster;
+  readonly log: Log;
   /** Ends a generation in its own time; never rejects. */
   drain(run: FlowRun): Promise<void>;
   /** This generation is over, and another one has to be made ready. */
@@ -24,6 +26,8 @@ export class Standing implements Candidate {
   #candidacy: Candidacy | null = null;
   readonly #stood: Promise<void>;
   #withdrawn = false;
+  /** Whoever made it has been told whether it is at work, and is told from here on. */
+  readonly #isMade: boolean;
 
   /** @param before What ran here until now, not elected, or has not left yet. */
   constructor(run: FlowRun, readonly options: StandingOptions, before?: Promise<void>) {
@@ -38,6 +42,7 @@ export class Standing implements Candidate {
       this.#stood = Promise.resolve();
       stand();
     }
+    this.#isMade = true;
   }
 
   /** Whether this node runs the flow. */
@@ -62,9 +67,12 @@ export class Standing implements Candidate {
     this.#term = term;
     this.#run?.start(this.#before, term);
     this.#before = undefined;
+    const { identity: flow } = this.flow;
+    if (this.#isMade) this.options.log.info("Flow started", { flow, epoch: term.epoch });
   }
 
   async drain(): Promise<void> {
+    this.options.log.info("Flow handed over", { flow: this.flow.identity });
     const run = this.#end();
     if (!run) return;
     await this.options.drain(run);

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { settle, TestClock } from "../core/clock.ts";
 import { FlowError, FlowErrors } from "../core/errors.ts";
-import { silentLog } from "../core/log.ts";
 import { seededRandom } from "../core/random.ts";
 import { DEFAULT_RETRY } from "../engine/retry.ts";
 import { entry, flowOf, HandSource, sync, waits } from "../engine/testing.ts";
@@ -9,6 +8,7 @@ import { type Candidate, type Cluster, soloCluster, type Term } from "../flow/cl
 import type { Flow, TaskEntry } from "../flow/flow.ts";
 import { testEvent, testServices } from "../flow/testing.ts";
 import { MemoryStore } from "../store/memory.ts";
+import { keepingLog } from "../tasks/core/testing.ts";
 import type { Wanted } from "./desired.ts";
 import { Reconciler } from "./reconciler.ts";
 
@@ -54,6 +54,7 @@ class HandCluster {
 function setUp() {
   const clock = new TestClock();
   const hand = new HandCluster();
+  const log = keepingLog();
   const reconciler = new Reconciler({
     services: testServices({
       clock,
@@ -61,12 +62,14 @@ function setUp() {
       cluster: hand.cluster,
       runtimeStore: new MemoryStore({ clock }),
     }),
-    log: silentLog,
+    log,
     retry: DEFAULT_RETRY,
     credentials: (path) => path,
   });
   const state = () => reconciler.status().map((one) => [one.identity, one.state].join(" "));
-  return { clock, hand, reconciler, state };
+  /** What was logged of flows. */
+  const told = () => log.lines.map(([, message, { epoch }]) => [message, epoch ?? null]);
+  return { clock, hand, reconciler, state, told };
 }
 
 function elected(digest: string, tasks: readonly TaskEntry[], more: Partial<Flow> = {}): Wanted {
@@ -87,6 +90,28 @@ Deno.test("an elected flow is made ready and stands by until the node has a term
   assert.deepEqual(await source.output.deliver(testEvent(1)), { ok: true });
   const [status] = reconciler.status();
   assert.deepEqual([status!.owner, status!.epoch], ["me", 7]);
+  await reconciler.stop(0);
+});
+
+Deno.test("the log says when an elected flow stands by, starts, and is handed over", async () => {
+  const { hand, reconciler, told } = setUp();
+  const flow = () => elected("1", [new HandSource().task(), end()]);
+  await reconciler.apply([flow()]);
+  hand.grant("a");
+  await hand.candidates.get("a")!.drain();
+  assert.deepEqual(told(), [["Flow stands by", null], ["Flow started", 7], [
+    "Flow handed over",
+    null,
+  ]]);
+  await reconciler.stop(0);
+});
+
+Deno.test("where a flow is elected at once the log says so once", async () => {
+  const { hand, reconciler, told } = setUp();
+  const { stand } = soloCluster({ nodeId: "me", now: () => 7 });
+  hand.cluster.stand = stand;
+  await reconciler.apply([elected("1", [new HandSource().task(), end()])]);
+  assert.deepEqual(told(), [["Flow started", null]]);
   await reconciler.stop(0);
 });
 

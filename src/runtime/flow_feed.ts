@@ -1,6 +1,7 @@
 import type { Config } from "../config/load.ts";
 import { FlowError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
+import { turnOfSource } from "../flow/cluster.ts";
 import { listedEnv, wholeEnv } from "../flow/env.ts";
 import type { Resources } from "../flow/resource.ts";
 import type { Services } from "../flow/services.ts";
@@ -109,7 +110,7 @@ export class FlowFeed {
       this.#polls.delete(name);
       return Promise.resolve();
     };
-    const candidacy = cluster.stand(`source ${name}`, {
+    const candidacy = cluster.stand(turnOfSource(name), {
       start: () => {
         this.#polls.add(name);
         poller.trigger();

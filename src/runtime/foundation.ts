@@ -4,7 +4,7 @@ import { type Clock, sleep } from "../core/clock.ts";
 import { FlowError, isTransient, textOf } from "../core/errors.ts";
 import { type Log, logFor } from "../core/log.ts";
 import { type Random, systemRandom } from "../core/random.ts";
-import { type Cluster, soloCluster } from "../flow/cluster.ts";
+import { type Cluster, soloCluster, viewOfClaims } from "../flow/cluster.ts";
 import { uuid7 } from "../flow/event.ts";
 import type { Resources } from "../flow/resource.ts";
 import type { Scheduler } from "../flow/scheduler.ts";
@@ -20,7 +20,7 @@ const REACH_AGAIN = 1_000;
 /** What a node is that has not joined its cluster. */
 const OUTSIDE: Pick<Cluster, "mayRun" | "view"> = {
   mayRun: () => false,
-  view: () => ({ member: false, nodes: [], flows: [] }),
+  view: () => ({ member: false, nodes: [], ...viewOfClaims([]) }),
 };
 
 export interface FoundationOptions {

@@ -26,7 +26,12 @@ Deno.test("a node that waits for NATS is no member yet, and says why it waits", 
   opened.catch(() => {});
   while (foundation.waiting === undefined) await new Promise((resolve) => setImmediate(resolve));
   assert.match(foundation.waiting, /^Cannot reach NATS at /);
-  assert.deepEqual(foundation.cluster.view(), { member: false, nodes: [], flows: [] });
+  assert.deepEqual(foundation.cluster.view(), {
+    member: false,
+    nodes: [],
+    flows: [],
+    sources: [],
+  });
   assert.equal(foundation.cluster.mayRun(), false);
   stop.abort();
   await assert.rejects(opened, { code: "runtime.stopped" });
