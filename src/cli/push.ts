@@ -20,6 +20,7 @@ export const push = defineCommand({
       value: "file",
       about: 'JSON: {"username", "password"}, or a Docker config.json.',
     },
+    "plain-http": { about: "Speak to the registry without TLS; to localhost in any case." },
   },
   examples: [
     "flowgen push . oci://ghcr.io/acme/flows:v1.2.0 --credentials credentials.json",
@@ -44,6 +45,7 @@ export const push = defineCommand({
     const created = timeOf(commit);
     const { reference, digest } = await pushArtifact(packed, {
       reference: target,
+      plainHttp: given.flag("plain-http"),
       annotations: {
         "org.opencontainers.image.created": created,
         ...(commit && { "org.opencontainers.image.revision": commit.id }),

@@ -36,6 +36,10 @@ const Oci = v.strictObject({
   artifact: described(Text, "host/repository:tag, or @digest."),
   semver: described(v.optional(Text), "Range of versions over the tags, in place of a tag."),
   platform: described(v.optional(Text), "Which of an index, such as linux/amd64."),
+  plain_http: described(
+    v.optional(v.boolean()),
+    "Speaks to the registry without TLS, for one inside a network of one's own.",
+  ),
 });
 
 const Verify = v.pipe(

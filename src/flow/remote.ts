@@ -21,6 +21,8 @@ export interface OciPlace {
   readonly semver?: string;
   /** Which of an index, such as `linux/amd64`. */
   readonly platform?: string;
+  /** Whether the registry is spoken to without TLS. */
+  readonly plain_http?: boolean;
 }
 
 /** Bytes. */

@@ -114,8 +114,18 @@ export async function waitFor<T>(
     signal?.throwIfAborted();
     const reason = late ?? reasonOf(cause);
     const message = `Cannot use ${host} now: ${reason}`;
-    throw new FlowError("source.unavailable", message, { hint: hintOf(reason), cause });
+    throw new FlowError("source.unavailable", message, {
+      hint: isPlain(reason) ? PLAIN : hintOf(reason),
+      cause,
+    });
   } finally {
     timer.clear();
   }
+}
+
+const PLAIN = "for a registry without TLS set plain_http, or --plain-http where you push";
+
+/** Whether what answered does not speak TLS, in the platform's words. */
+function isPlain(reason: string): boolean {
+  return reason.includes("InvalidContentType");
 }

@@ -20,6 +20,8 @@ export interface OciSourceOptions {
   readonly semver?: string;
   /** `os/architecture[/variant]` to take from an index; that of this machine when left out. */
   readonly platform?: string;
+  /** Speaks to the registry without TLS; to one on this machine in any case. */
+  readonly plain_http?: boolean;
   /** See `fileLogins`; anonymous when left out. */
   readonly logins?: Logins;
   readonly limits: Limits;
@@ -77,9 +79,9 @@ export class OciSource implements Source {
   #verified: string | undefined;
 
   constructor(options: OciSourceOptions) {
-    const { artifact, semver, platform, verify, clock, logins } = options;
+    const { artifact, plain_http, semver, platform, verify, clock, logins } = options;
     this.#options = options;
-    this.#reference = parseReference(artifact);
+    this.#reference = parseReference(artifact, plain_http);
     const { tag, digest } = this.#reference;
     if (semver !== undefined && (tag ?? digest) !== undefined) {
       throw new FlowError(

@@ -19,6 +19,8 @@ export interface PushOptions {
 export interface PushPacked {
   /** Where to: `host/repository[:tag]`. */
   readonly reference: string;
+  /** Speaks to the registry without TLS; to one on this machine in any case. */
+  readonly plainHttp?: boolean;
   /** Of the manifest, such as `org.opencontainers.image.created`. */
   readonly annotations: Readonly<Record<string, string>>;
   /** A credentials file; see `fileLogins`. */
@@ -35,9 +37,9 @@ export interface Pushed {
 /** Makes an artifact of what was packed and pushes it. @throws {FlowError} as `pushArtifact` */
 export async function pushPacked(
   packed: Packed,
-  { reference: text, annotations, credentials, clock }: PushPacked,
+  { reference: text, plainHttp, annotations, credentials, clock }: PushPacked,
 ): Promise<Pushed> {
-  const given = parseReference(text);
+  const given = parseReference(text, plainHttp);
   const reference = referenceTo({ ...given, tag: given.tag ?? LATEST });
   const artifact = artifactOf(packed, annotations);
   const logins = credentials === undefined ? undefined : fileLogins(credentials);

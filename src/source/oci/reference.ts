@@ -37,9 +37,10 @@ const LOOPBACK = new Set(["127.0.0.1", "localhost", "[::1]"]);
  * Reads a reference; a first part that does not look like a host means Docker Hub, as in Docker.
  * `oci://` in front is accepted.
  *
+ * @param plainHttp Speaks to the registry without TLS, as otherwise only to one on this machine.
  * @throws {FlowError} `source.reference_invalid`
  */
-export function parseReference(given: string): Reference {
+export function parseReference(given: string, plainHttp = false): Reference {
   const text = given.replace(/^oci:\/\//, "");
   if (text.includes("://")) {
     throw invalid("an artifact that has a scheme", "leave the scheme out, or write oci://");
@@ -63,8 +64,10 @@ export function parseReference(given: string): Reference {
   }
   if (tag !== undefined && !TAG.test(tag)) throw invalid(`"${tag}" as a tag`, EXAMPLE);
   const hub = DOCKER_HUB_NAMES.has(host.toLowerCase());
+  const registry = hub ? DOCKER_HUB : host.toLowerCase();
   return referenceTo({
-    registry: hub ? DOCKER_HUB : host.toLowerCase(),
+    registry,
+    origin: originOf(registry, plainHttp),
     repository: hub && !repository.includes("/") ? `library/${repository}` : repository,
     tag,
     digest,
@@ -73,15 +76,12 @@ export function parseReference(given: string): Reference {
 
 /** The same repository at another tag or digest. */
 export function referenceTo(
-  { registry, repository, tag, digest }: Pick<
-    Reference,
-    "registry" | "repository" | "tag" | "digest"
-  >,
+  { registry, origin, repository, tag, digest }: Omit<Reference, "name" | "text">,
 ): Reference {
   const name = `${registry}/${repository}`;
   const text = name + (tag === undefined ? "" : `:${tag}`) +
     (digest === undefined ? "" : `@${digest}`);
-  return { registry, origin: originOf(registry), repository, tag, digest, name, text };
+  return { registry, origin, repository, tag, digest, name, text };
 }
 
 export function isDigest(text: string): boolean {
@@ -97,10 +97,10 @@ function split(path: string): { host: string; repository: string } {
     : { host: DOCKER_HUB, repository: path };
 }
 
-function originOf(registry: string): string {
+function originOf(registry: string, plainHttp: boolean): string {
   if (registry === DOCKER_HUB) return DOCKER_HUB_ORIGIN;
   const host = registry.replace(/:\d+$/, "");
-  return `${LOOPBACK.has(host) ? "http" : "https"}://${registry}`;
+  return `${plainHttp || LOOPBACK.has(host) ? "http" : "https"}://${registry}`;
 }
 
 const EXAMPLE = "write host/repository:tag, such as ghcr.io/acme/flows:v1";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { parseReference } from "./reference.ts";
+import { parseReference, referenceTo } from "./reference.ts";
 
 Deno.test("a reference without host means Docker Hub, whose names are one registry", () => {
   for (
@@ -42,6 +42,13 @@ Deno.test("plain HTTP is for this machine under exactly its names", () => {
   for (const host of ["localhost.evil.com", "127.0.0.1.nip.io", "127.0.0.11:80", "a.b:80"]) {
     assert.match(parseReference(`${host}/a`).origin, /^https:/);
   }
+});
+
+Deno.test("plain HTTP is for another registry only where it is asked for", () => {
+  const reference = parseReference("registry:5000/acme/flows:v1", true);
+  assert.equal(reference.origin, "http://registry:5000");
+  assert.equal(referenceTo({ ...reference, tag: "v2" }).origin, "http://registry:5000");
+  assert.match(parseReference("registry:5000/acme/flows:v1").origin, /^https:/);
 });
 
 Deno.test("a reference that is none is told without what may be secret", () => {

@@ -18,6 +18,10 @@ const Config = v.strictObject({
     Filled,
     v.description("Which of an index, such as `linux/amd64`; that of this machine when left out."),
   )),
+  plain_http: v.optional(v.pipe(
+    v.boolean(),
+    v.description("Speaks to the registry without TLS, for one inside a network of one's own."),
+  )),
   credentials_path: v.optional(v.pipe(
     Filled,
     v.description("JSON file with `username` and `password`, or a Docker `config.json`."),
@@ -69,10 +73,10 @@ export const ociSync = defineTask({
   ],
   async create(context) {
     const { config, credentials } = context;
-    const { artifact, semver, platform, verify } = config;
+    const { artifact, semver, platform, plain_http, verify } = config;
     return await syncRun(context, {
       remote: {
-        oci: { artifact, semver, platform },
+        oci: { artifact, semver, platform, plain_http },
         credentials_path: config.credentials_path && credentials(config.credentials_path),
         verify: verify && {
           ...verify,

@@ -48,13 +48,14 @@ Deno.test("the artifact, its login and its key are what the fields say", async (
     artifact: "host/flows",
     semver: "1.x",
     platform: "linux/arm64",
+    plain_http: true,
     credentials_path: "login.json",
     verify: { cosign_key_path: "cosign.pub" },
     max_total_size: 1_000,
   }, { clock, services });
   await ociSync.create({ ...context, credentials: (path) => `/run/secrets/${path}` });
   assert.deepEqual(JSON.parse(JSON.stringify(remote.opened[0])), {
-    oci: { artifact: "host/flows", semver: "1.x", platform: "linux/arm64" },
+    oci: { artifact: "host/flows", semver: "1.x", platform: "linux/arm64", plain_http: true },
     credentials_path: "/run/secrets/login.json",
     verify: { cosign_key_path: "/run/secrets/cosign.pub" },
     limits: { max_file_size: 10_485_760, max_total_size: 1_000, max_files: 20_000 },

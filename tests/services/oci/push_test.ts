@@ -1,6 +1,9 @@
 /** `flowgen push` as a process, against a real registry. */
 import assert from "node:assert/strict";
 import { Folder } from "../../../src/cli/testing.ts";
+import { systemClock } from "../../../src/core/clock.ts";
+import { silentLog } from "../../../src/core/log.ts";
+import { remoteOpener } from "../../../src/source/remote.ts";
 import { Registry } from "./registry.ts";
 
 const FILES = { "a/flows/x.yaml": "flow: {}", "a/resources/y.sql": "select 1", "a/notes.md": "" };
@@ -107,3 +110,24 @@ Deno.test("push says what to write instead", async () => {
     assert.deepEqual(await folder.flowgen(args), { code, stdout: "", stderr });
   }
 });
+
+// Only Linux has more addresses of its own without further ado.
+if (Deno.build.os === "linux") {
+  Deno.test("a registry elsewhere is spoken to without TLS where that is asked for", async () => {
+    await using registry = await Registry.start({ address: "127.0.0.2" });
+    await using folder = await Folder.with(FILES);
+    const push = (...more: string[]) =>
+      folder.flowgen(["push", "a", `oci://${registry.host}/acme/flows:v1`, ...more]);
+    const refused = await push();
+    assert.match(refused.stderr, /^source\.unavailable\n.*\nhint: for a registry without TLS set /);
+    const { digest } = JSON.parse((await push("--plain-http")).stdout);
+    const open = remoteOpener(systemClock);
+    const read = async (more: object) => {
+      const oci = { artifact: `${registry.host}/acme/flows:v1`, ...more };
+      const limits = { max_file_size: 1_000, max_total_size: 1_000, max_files: 10 };
+      return (await (await open({ oci, limits }, silentLog)).read(null))?.digest;
+    };
+    await assert.rejects(read({}), { code: "source.unavailable" });
+    assert.equal(await read({ plain_http: true }), digest);
+  });
+}

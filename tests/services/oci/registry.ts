@@ -29,12 +29,14 @@ export const USER = {
 export interface RegistryOptions {
   /** Asks for `USER`. */
   readonly auth?: boolean;
+  /** Default 127.0.0.1. */
+  readonly address?: string;
 }
 
 /** Ends with `await using`. */
 export class Registry implements AsyncDisposable {
   private constructor(
-    /** `127.0.0.1:port`, the first part of references. */
+    /** `address:port`, the first part of references. */
     readonly host: string,
     readonly folder: string,
     readonly auth: boolean,
@@ -42,7 +44,9 @@ export class Registry implements AsyncDisposable {
     readonly output: Promise<unknown>,
   ) {}
 
-  static async start({ auth = false }: RegistryOptions = {}): Promise<Registry> {
+  static async start(
+    { auth = false, address = "127.0.0.1" }: RegistryOptions = {},
+  ): Promise<Registry> {
     const program = await provide(REGISTRY);
     const folder = await Deno.makeTempDir({ prefix: "flowgen-oci-" });
     await Deno.writeTextFile(join(folder, "htpasswd"), `${USER.username}:${USER.hash}\n`);
@@ -50,7 +54,7 @@ export class Registry implements AsyncDisposable {
       version: "0.1",
       log: { level: "info", formatter: "text" },
       storage: { filesystem: { rootdirectory: join(folder, "data") }, delete: { enabled: true } },
-      http: { addr: "127.0.0.1:0" },
+      http: { addr: `${address}:0` },
       ...(auth && { auth: { htpasswd: { realm: "test", path: join(folder, "htpasswd") } } }),
     };
     // JSON is YAML too.
@@ -63,7 +67,7 @@ export class Registry implements AsyncDisposable {
       stderr: "piped",
     }).spawn();
     const { port, rest } = await listening(process.stderr);
-    return new Registry(`127.0.0.1:${port}`, folder, auth, process, rest);
+    return new Registry(`${address}:${port}`, folder, auth, process, rest);
   }
 
   /** Runs `oras <args>` in a folder, which is where the paths of its files count from. */
@@ -105,7 +109,7 @@ async function listening(
     const { value, done } = await reader.read();
     if (done) throw new Error(`The registry ended at once:\n${text}`);
     text += value;
-    const port = /listening on 127\.0\.0\.1:(\d+)/.exec(text)?.[1];
+    const port = /listening on [\d.]+:(\d+)/.exec(text)?.[1];
     if (port === undefined) continue;
     const rest = (async () => {
       while (!(await reader.read()).done);
