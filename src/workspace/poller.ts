@@ -130,7 +130,7 @@ export class SourcePoller {
       const error = toFlowError(cause, "source.failed");
       if (this.#options.signal.aborted) throw error;
       if (this.#error?.message !== error.message) {
-        log.error("Cannot read a source, its last version runs on", {
+        log.error("Cannot read a source, what it gave before runs on", {
           source: name,
           code: error.code,
           error: error.message,

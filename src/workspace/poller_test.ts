@@ -171,7 +171,7 @@ Deno.test("an error is logged once, with what helps", async () => {
     error: "It refuses",
     hint: "renew the token",
   };
-  assert.deepEqual(told, [["Cannot read a source, its last version runs on", fields]]);
+  assert.deepEqual(told, [["Cannot read a source, what it gave before runs on", fields]]);
   await end();
 });
 
