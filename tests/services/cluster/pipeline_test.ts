@@ -10,9 +10,9 @@ Deno.test("no acknowledged message is lost or stored twice, whoever is killed", 
   await using server = await startNats({ sync: true });
   await using scene = await Scene.open({ url: server.url });
   const result = await pipeline(scene, server, {
-    messages: 3_000,
-    every: 600,
-    mostKills: 7,
+    messages: 100_000,
+    every: 1_500,
+    mostKills: 50,
     chance: () => random.next(),
   });
   console.log(JSON.stringify(result));

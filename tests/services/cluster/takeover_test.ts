@@ -66,7 +66,7 @@ Deno.test("a flow goes on elsewhere at whichever moment its owner is killed", as
   await using scene = await Scene.open({ url: server.url, lease: "1.5s" });
   await scene.startAll(NODES);
   await scene.members(NODES, scene.nodes[0], PATIENCE);
-  const killed = await endOwners(scene, { times: 6, chance, by: "kill" });
+  const killed = await endOwners(scene, { times: 50, chance, by: "kill" });
   console.log(distribution("killed, runs elsewhere, lease 1.5 s", killed));
   assert.ok(percentile(killed, 1) < CEILING * 3_500);
   scene.journal.check();
