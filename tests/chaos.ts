@@ -36,7 +36,7 @@ async function kills(chance: Chance): Promise<void> {
     await using server = await startNats();
     await using scene = await Scene.open({ url: server.url, lease });
     await scene.startAll(NODES);
-    const killed = await endOwners(scene, { times: 50, chance, by: "kill" });
+    const killed = await endOwners(scene, { times: 100, chance, by: "kill" });
     console.log(distribution(`lease ${lease}, kill -9`, killed));
     const stopped = await endOwners(scene, { times: 10, chance, by: "stop" });
     console.log(distribution(`lease ${lease}, SIGTERM`, stopped));
@@ -163,12 +163,12 @@ async function leaders(chance: Chance): Promise<void> {
   }
 }
 
-/** A hundred thousand messages, while everything is killed. */
+/** Three hundred thousand messages, while everything is killed. */
 async function pipelines(chance: Chance): Promise<void> {
   await using server = await startNats(SYNC);
   await using scene = await Scene.open({ url: server.url });
   const result = await pipeline(scene, server, {
-    messages: 100_000,
+    messages: 300_000,
     every: 2_000,
     mostKills: 200,
     chance,
