@@ -1,5 +1,5 @@
 import type { StreamConfig, StreamInfo } from "@nats-io/jetstream";
-import { systemClock } from "../../core/clock.ts";
+import { sleep, systemClock } from "../../core/clock.ts";
 import { FlowError } from "../../core/errors.ts";
 import { logFor } from "../../core/log.ts";
 import { natsError } from "../../nats/errors.ts";
@@ -36,6 +36,15 @@ export interface Bucket {
 const TTL_SINCE = [2, 11] as const;
 const FILTERS_SINCE = [2, 10] as const;
 
+/** The server's number for a name that somebody else has just taken. */
+const NAME_TAKEN = 10058;
+
+/** For the server to say whether the bucket is there; milliseconds. */
+const FIND_LIMIT = 1_000;
+/** For a bucket that another node is making to be there, and between two looks for it. */
+const MAKING_LIMIT = 5_000;
+const LOOK_AGAIN = 50;
+
 const NAME = /^[-_a-zA-Z0-9]+$/;
 
 type Settings = Partial<StreamConfig> & { name: string };
@@ -68,19 +77,36 @@ async function findOrMake(
 ): Promise<{ info: StreamInfo; made: boolean }> {
   const { jetstreamManager } = await import("@nats-io/jetstream");
   const { streams } = await jetstreamManager(lease.connection, { checkAPI: false });
+  const asking = await jetstreamManager(lease.connection, { checkAPI: false, timeout: FIND_LIMIT });
   const config = await streamConfig(settings, isSince(lease, TTL_SINCE));
-  const find = () => streams.info(config.name).then((info) => ({ info, made: false }));
-  try {
-    return await find();
-  } catch (cause) {
-    if (natsError(cause, "").code !== "nats.stream_missing") throw cause;
+  const find = () => asking.streams.info(config.name).then((info) => ({ info, made: false }));
+  const end = systemClock.monotonic() + MAKING_LIMIT;
+  for (;; await sleep(systemClock, LOOK_AGAIN)) {
+    const over = systemClock.monotonic() >= end;
+    try {
+      return await find();
+    } catch (cause) {
+      const { code } = natsError(cause, "");
+      // Nobody speaks for a stream that has no leader yet.
+      if (code === "nats.timeout" && !over) continue;
+      if (code !== "nats.stream_missing") throw cause;
+    }
+    try {
+      return { info: await streams.add(config), made: true };
+    } catch (cause) {
+      // Another node may have made it meanwhile, with settings of its own. In a cluster the name is
+      // taken before the stream is there.
+      if ((cause as { code?: unknown }).code !== NAME_TAKEN) {
+        return await find().catch(() => Promise.reject(cause));
+      }
+      if (over) throw beingMade(settings.bucket, cause);
+    }
   }
-  try {
-    return { info: await streams.add(config), made: true };
-  } catch (cause) {
-    // Another node may have made it meanwhile, with settings of its own.
-    return await find().catch(() => Promise.reject(cause));
-  }
+}
+
+function beingMade(bucket: string, cause: unknown): FlowError {
+  const text = `Cannot open the bucket ${bucket}: another node is making it`;
+  return new FlowError("nats.unavailable", text, { cause });
 }
 
 /** A stream as every KV client makes it for a bucket. */

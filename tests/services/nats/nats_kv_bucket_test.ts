@@ -307,3 +307,21 @@ Deno.test("nats_kv: with several replicas reads ask the leader, never a follower
   }
   listening.unsubscribe();
 });
+
+Deno.test("nats_kv: nodes of a cluster that make one bucket at once all get it", async () => {
+  await using cluster = await startNatsCluster();
+  await using stack = new AsyncDisposableStack();
+  const leases: NatsLease[] = [];
+  for (const { url } of cluster.servers) leases.push(stack.use(await acquireNats({ url })));
+  for (let n = 0; n < 8; n++) {
+    const bucket = `together${n}`;
+    const stores = await Promise.all(
+      leases.map((nats) => openNatsKv({ nats, bucket, replicas: 3, clock: systemClock })),
+    );
+    await stores[0]!.put(["a"], bytes("one"));
+    for (const store of stores) {
+      assert.equal(text((await store.get(["a"]))?.value), "one");
+      await store[Symbol.asyncDispose]();
+    }
+  }
+});
