@@ -10,7 +10,7 @@ import { openNatsKv } from "../../../src/store/nats_kv.ts";
 import { logged } from "./logged.ts";
 import { type NatsServerOptions, startNats, startNatsCluster, until } from "./server.ts";
 
-const LIMIT = 20_000;
+const LIMIT = 60_000;
 const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (value: Uint8Array | undefined) => value && new TextDecoder().decode(value);
 
@@ -293,17 +293,17 @@ Deno.test("nats_kv: with several replicas reads ask the leader, never a follower
     asked.length = 0;
     await store.get(["a"]);
     await until(() => asked.some((one) => /GET/.test(one)), LIMIT, "no request is seen");
+    const read = replicas === 1 ? `DIRECT.GET.KV_${bucket}` : "STREAM.MSG.GET";
+    const list = `STREAM.INFO.KV_${bucket}`;
     asked.length = 0;
     await store.get(["a"]);
+    await until(() => asked.includes(read), LIMIT, `${read} is not seen in ${asked}`);
     await Array.fromAsync(store.list([]));
-    await until(() => asked.length >= 3, LIMIT, "the requests are not seen");
-    const stream = `KV_${bucket}`;
-    assert.deepEqual(
-      asked,
-      replicas === 1
-        ? [`DIRECT.GET.${stream}`, `STREAM.INFO.${stream}`, `DIRECT.GET.${stream}`]
-        : ["STREAM.MSG.GET", `STREAM.INFO.${stream}`, "STREAM.MSG.GET"],
-    );
+    const last = () => asked.lastIndexOf(read);
+    const listed = () => asked.includes(list) && last() > asked.indexOf(list);
+    await until(listed, LIMIT, `the requests are not seen in ${asked}`);
+    // One that is not answered in time is sent again, and asks the same.
+    assert.deepEqual([...new Set(asked)], [read, list]);
   }
   listening.unsubscribe();
 });

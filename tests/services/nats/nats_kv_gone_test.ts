@@ -7,7 +7,7 @@ import { acquireNats } from "../../../src/nats/connect.ts";
 import { openNatsKv } from "../../../src/store/nats_kv.ts";
 import { startNats, until } from "./server.ts";
 
-const LIMIT = 20_000;
+const LIMIT = 60_000;
 const bytes = (text: string) => new TextEncoder().encode(text);
 
 interface Given {
