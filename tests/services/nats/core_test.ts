@@ -1,6 +1,6 @@
 /** What `nats_core_subscriber`, `nats_core_publisher` and `nats_request` promise. */
 import assert from "node:assert/strict";
-import { headers } from "@nats-io/nats-core";
+import { createInbox, headers } from "@nats-io/nats-core";
 import { FlowError } from "../../../src/core/errors.ts";
 import { HandSource, sync, waits } from "../../../src/engine/testing.ts";
 import { type Data, derive, type FlowEvent } from "../../../src/flow/event.ts";
@@ -23,16 +23,20 @@ async function given() {
     connection,
     subscriber: (config: Record<string, unknown>, options: Parameters<typeof task>[2] = {}) =>
       task(natsCoreSubscriber, { url: server.url, subject: "a.>", ...config }, options),
-    /** The subscription of a flow is there. */
+    /** The subscription of a flow is there, and got one message. */
     async heard(subject: string) {
-      await until(
-        `${subject} is heard`,
-        () =>
-          connection.request(subject, "", { timeout: 200 }).then(
-            () => true,
-            (cause) => !/no responders/.test(String(cause)),
-          ),
-      );
+      await until(`${subject} is heard`, async () => {
+        let unheard = false;
+        const reply = createInbox();
+        const answers = connection.subscribe(reply, {
+          callback: (_, { headers }) => void (unheard ||= headers?.code === NO_RESPONDERS),
+        });
+        connection.publish(subject, "", { reply });
+        // That nobody is there is said before the next is answered.
+        await connection.flush();
+        answers.unsubscribe();
+        return !unheard;
+      });
     },
     async [Symbol.asyncDispose]() {
       await own[Symbol.asyncDispose]();
@@ -66,6 +70,9 @@ async function through(
   };
 }
 
+/** Of the message that the server sends in place of an answer. */
+const NO_RESPONDERS = 503;
+
 const once = { retry: { max_attempts: 1, initial_backoff: 1, max_backoff: 1 } };
 
 Deno.test("what is published reaches who listens, with headers and correlation id", async () => {
@@ -73,6 +80,7 @@ Deno.test("what is published reaches who listens, with headers and correlation i
   const { task: last, events } = sink();
   await using _ = await flow(it.subscriber({}), last);
   await it.heard("a.x");
+  await until("the first one came", () => events.length === 1);
   events.length = 0;
   await using way = await through(natsCorePublisher, {
     url: it.url,
@@ -129,7 +137,7 @@ Deno.test("respond: true answers with what the flow makes of a request", async (
   );
   await it.heard("ask");
   const ask = async (data: string) => {
-    const answer = await it.connection.request("ask", JSON.stringify(data), { timeout: 5_000 });
+    const answer = await it.connection.request("ask", JSON.stringify(data), { timeout: 60_000 });
     return [
       answer.string(),
       ...[...answer.headers ?? []].map(([name, [value]]) => `${name}: ${value}`),
@@ -170,7 +178,7 @@ Deno.test("requests wait for room in the window instead of being refused", async
     Array.from(
       { length: 20 },
       (_, n) =>
-        it.connection.request("ask", String(n), { timeout: 10_000 }).then((answer) =>
+        it.connection.request("ask", String(n), { timeout: 60_000 }).then((answer) =>
           answer.json()
         ),
     ),
@@ -343,7 +351,8 @@ Deno.test("an event is published when the server has it, not before", async () =
     subject: "a",
     timeout: "300ms",
   }, once);
-  assert.equal(await way.send(1), null);
+  // The first one waits for the connection too.
+  await until("one is published", async () => await way.send(1) === null);
   it.server.pause();
   // The signal takes a moment to reach all threads of the server.
   await until("it is silent", () => {

@@ -42,10 +42,11 @@ export async function flow(...tasks: readonly TaskEntry[]): Promise<RunningFlow>
   const { run } = await startFlow(tasks, {
     clock: systemClock,
     log: memoryLog(log),
-    retry: { initial_backoff: 20, max_backoff: 500 },
+    // However long it takes until what a test brings about is there.
+    retry: { max_attempts: 200, initial_backoff: 20, max_backoff: 500 },
   });
   let stopped: Promise<boolean> | undefined;
-  const stop = (deadline = 5_000) => stopped ??= run.stop(deadline);
+  const stop = (deadline = LIMIT) => stopped ??= run.stop(deadline);
   return { run, log, stop, [Symbol.asyncDispose]: async () => void await stop() };
 }
 
@@ -84,8 +85,8 @@ export interface Client extends AsyncDisposable {
 
 export async function client(url: string): Promise<Client> {
   const connection = await connect({ servers: url.split(","), maxReconnectAttempts: -1 });
-  // What is asked while a server restarts is never answered.
-  const options = { checkAPI: false, timeout: 1_000 };
+  // A busy server takes its time; what is asked while it restarts is never answered.
+  const options = { checkAPI: false, timeout: 10_000 };
   return {
     connection,
     jetstream: jetstream(connection, options),
@@ -95,7 +96,7 @@ export async function client(url: string): Promise<Client> {
 }
 
 /** Far more than anything takes here; past it something hangs. */
-const LIMIT = 20_000;
+const LIMIT = 60_000;
 
 /** Waits until it is so. What the condition throws counts as "not yet". */
 export async function until(what: string, condition: () => unknown): Promise<void> {
