@@ -61,7 +61,10 @@ export function startProxy(port: number): Proxy {
       listener.close();
       const open = [...pairs];
       cut();
+      // One that was just being joined to the server.
       await accepting;
+      open.push(...pairs);
+      cut();
       await Promise.all(open.map(({ over }) => over));
     },
   };

@@ -28,7 +28,7 @@ export const NATS_SERVER = {
 };
 
 /** Far more than a start takes; past it something hangs. */
-const START_LIMIT = 20_000;
+const START_LIMIT = 60_000;
 const STOP_LIMIT = 15_000;
 const LOOK_EVERY = 20;
 
