@@ -10,6 +10,8 @@ import { PATIENCE, Scene } from "./scene.ts";
 
 const NODES = 3;
 const LEASE = "1.5s";
+/** Of config.yaml, behind what is tested. */
+const FREE_PORTS = "http_server: { port: 0 }\nhealth: { port: 0 }\n";
 
 Deno.test("a NATS that restarts, or is away for a minute, stops elected flows in time and no longer", async () => {
   await using server = await startNats({ sync: true });
@@ -86,7 +88,7 @@ Deno.test("copies that a NATS server alone cannot keep are told at their line, a
   type: nats
   url: ${server.url}
   replicas: 3
-`,
+${FREE_PORTS}`,
   });
   assert.deepEqual(await folder.flowgen(["run", "--text"]), {
     code: 78,
@@ -104,7 +106,7 @@ Deno.test("credentials that NATS refuses are told at their line, without what is
   const at = `Cannot log in to NATS at ${server.url}: the server`;
   const refused = async (cache: string) => {
     await using folder = await Folder.with({
-      "config.yaml": `cache:\n  type: nats\n${cache}`,
+      "config.yaml": `cache:\n  type: nats\n${cache}${FREE_PORTS}`,
       "nats.json": '{ "user": "ann", "password": "wrong" }',
     });
     const { code, stderr } = await folder.flowgen(["run", "--text"]);
