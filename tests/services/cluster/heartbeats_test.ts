@@ -71,14 +71,17 @@ Deno.test("ten thousand flows cost each node one message per renewal", async () 
   const sum = (counts: Iterable<number>) => [...counts].reduce((sum, count) => sum + count, 0);
   // Claims that lost, and flows that move for the sake of balance, come to an end.
   const settled = performance.now() + PATIENCE;
+  let since: number;
   do {
     heard.clear();
+    since = performance.now();
     const renewed = () => beats().every((count) => count >= COUNTED);
     await until(renewed, PATIENCE, "all nodes renew");
   } while (sum(heard.values()) !== sum(beats()) && performance.now() < settled);
   const total = sum(heard.values());
   console.log(`${total} messages for ${beats().join(", ")} renewals`);
   assert.equal(total, sum(beats()), [...heard.keys()].join());
-  // One more each may have been sent while the last was counted.
-  assert.ok(total <= NODES * (COUNTED + 1), `${total} messages`);
+  // One more each may have been due at the beginning, and one on its way; nodes need not be in step.
+  const most = (performance.now() - since) / RENEW + 2;
+  assert.ok(beats().every((count) => count <= most), `${beats().join(", ")} of at most ${most}`);
 });

@@ -64,7 +64,8 @@ Deno.test("ten replicas run each tick of a cron and of an interval flow once", a
     );
     await Promise.all(runtimes.map((runtime) => runtime.stop()));
     for (const flow of ["cron", "interval"]) {
-      const counters = of(flow).map(({ counter }) => counter);
+      // Two that are due at once, after a pause of the machine, may run in either order.
+      const counters = of(flow).map(({ counter }) => counter).toSorted((a, b) => a - b);
       assert.deepEqual(counters, counters.map((_, at) => at), JSON.stringify(of(flow), null, 2));
     }
     const seconds = of("cron").map(({ next }) => next);
