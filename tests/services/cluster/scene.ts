@@ -122,10 +122,19 @@ export class Scene implements AsyncDisposable {
     limit = PATIENCE,
   ): Promise<void> {
     let view: ClusterView | undefined;
+    let why: unknown;
     try {
-      await until(async () => look(view = await by.view()), limit, `${by.name} sees it`);
+      await until(
+        async () => {
+          // A connection that was kept may have broken, or the network not be back yet.
+          view = await by.view().catch((cause) => void (why = cause));
+          return view !== undefined && look(view);
+        },
+        limit,
+        `${by.name} sees it`,
+      );
     } catch (cause) {
-      throw new Error(`${JSON.stringify(view, null, 2)}\n${by.log}`, { cause });
+      throw new Error(`${JSON.stringify(view, null, 2)}\n${why ?? ""}\n${by.log}`, { cause });
     }
   }
 
