@@ -26,12 +26,17 @@ export class Program implements AsyncDisposable {
 
   /** What the pattern found in the first line that has it. */
   async line(pattern: RegExp): Promise<RegExpExecArray> {
-    let found: RegExpExecArray | null = null;
-    await this.#until(
-      () => this.#lines.some((line) => (found = pattern.exec(line)) !== null),
-      () => `a line like ${pattern}`,
-    );
-    return found!;
+    await this.#until(() => this.has(pattern) !== null, () => `a line like ${pattern}`);
+    return this.has(pattern)!;
+  }
+
+  /** The same of what it has said by now. */
+  has(pattern: RegExp): RegExpExecArray | null {
+    for (const line of this.#lines) {
+      const found = pattern.exec(line);
+      if (found) return found;
+    }
+    return null;
   }
 
   /** The JSON at one of its addresses, once it fits; connections that are refused count as not yet. */
