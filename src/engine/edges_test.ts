@@ -347,12 +347,12 @@ Deno.test("a window of one over tasks that never really wait gives the event loo
     if (!over) setImmediate(count);
   };
   setImmediate(count);
-  const end = performance.now() + 60;
-  while (performance.now() < end) await source.output.emit(testEvent(1), () => {});
+  // One every 5 ms; where the machine is busy with others it takes longer to see that they come.
+  const end = performance.now() + 10_000;
+  while (turns <= 5 && performance.now() < end) await source.output.emit(testEvent(1), () => {});
   over = true;
-  await settle();
-  // One every 5 ms; the machine may be busy.
   assert.ok(turns > 5, `${turns} turns`);
+  await settle();
   await run.stop(0);
 });
 
