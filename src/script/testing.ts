@@ -82,6 +82,8 @@ export function testEngines(
     isolation,
     defaultLanguage: "js",
     children: 1,
+    // A machine that stands still for seconds shall not end scripts; tests of deadlines have their own.
+    limits: { timeout: 60_000 },
     clock,
     log: silentLog,
     ...more,

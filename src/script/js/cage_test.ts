@@ -14,15 +14,30 @@ import {
 
 const MIB = 1024 * 1024;
 
+/** Milliseconds, for scripts that end by themselves: so much that no busy machine ends them before. */
+const AMPLE = 60_000;
+
 function caged(
   sentence: string,
   run: (engines: TestEngines) => Promise<void>,
-  timeout = 1_000,
+  timeout = AMPLE,
 ): void {
   Deno.test(`the cage: ${sentence}`, async () => {
     await using engines = testEngines("process", { limits: { timeout, memory: 64 * MIB } });
     await run(engines);
   });
+}
+
+/**
+ * What a run came to, or a later one where the machine stood still so long that scripts took too long
+ * that do nothing of the kind. A cage that ends innocent ones does so each time.
+ */
+async function unstalled<T extends Json>(expected: T, run: () => Promise<T>): Promise<T> {
+  const late = (fates: Json) => JSON.stringify(fates).split("script.timeout").length;
+  for (let left = 5;; left--) {
+    const came = await run();
+    if (left === 1 || late(came) <= late(expected)) return came;
+  }
 }
 
 async function value(engines: TestEngines, code: string, options?: TestScriptOptions) {
@@ -92,21 +107,25 @@ const fatal: [string, string, string, string][] = [
 ];
 for (const [what, code, error, message] of fatal) {
   // Filling memory may take longer than a loop needs to be seen as one.
-  const timeout = error === "script.memory" ? 60_000 : 1_000;
+  const timeout = error === "script.memory" ? AMPLE : 1_000;
   caged(`${what} fails its own event only, in the middle of a batch`, async (engines) => {
-    const script = await compileScript(engines, code);
-    const other = await compileScript(engines, "return -event.data.n", { flow: "other/flow" });
-    const runs = Array.from({ length: 40 }, (_, n) => script.run(testView({ n, bad: n === 17 })));
-    const others = Array.from({ length: 300 }, (_, n) => other.run(testView({ n: n + 1 })));
-    const [mine, theirs] = await Promise.all([fates(runs), fates(others)]);
-    assert.deepEqual(mine, runs.map((_, n) => n === 17 ? error : n));
-    assert.deepEqual(theirs, others.map((_, n) => -(n + 1)));
-    await assert.rejects(async () => await runs[17], { code: error, message });
-    // The flow goes on, and so does the other one.
-    assert.deepEqual(await fates([script.run(testView({ n: 5 })), other.run(testView({ n: 5 }))]), [
-      5,
-      -5,
-    ]);
+    const expected = {
+      mine: Array.from({ length: 40 }, (_, n) => n === 17 ? error : n),
+      theirs: Array.from({ length: 300 }, (_, n) => -(n + 1)),
+      // The flow goes on, and so does the other one.
+      later: [5, -5],
+    };
+    const came = await unstalled(expected, async () => {
+      const script = await compileScript(engines, code);
+      const other = await compileScript(engines, "return -event.data.n", { flow: "other/flow" });
+      const runs = expected.mine.map((_, n) => script.run(testView({ n, bad: n === 17 })));
+      const others = expected.theirs.map((_, n) => other.run(testView({ n: n + 1 })));
+      const [mine, theirs] = await Promise.all([fates(runs), fates(others)]);
+      await assert.rejects(async () => await runs[17], { code: error, message });
+      const later = [script.run(testView({ n: 5 })), other.run(testView({ n: 5 }))];
+      return { mine, theirs, later: await fates(later) } as typeof expected;
+    });
+    assert.deepEqual(came, expected);
   }, timeout);
 }
 
@@ -352,18 +371,25 @@ caged("a rejected promise nobody waits for harms nothing", async (engines) => {
 });
 
 caged("a write is not repeated when its event is sent again", async (engines) => {
-  const host = testHost();
   const code = 'const n = await ctx.cache.increment("n");\n' +
     "if (event.data.bad) { await ctx.cache.get('x'); for (;;); }\n" +
     "await ctx.cache.get('y'); return n";
-  const script = await compileScript(engines, code, { host });
-  const runs = Array.from({ length: 20 }, (_, n) => script.run(testView({ bad: n === 3 })));
-  const results = await fates(runs);
-  assert.equal(results.filter((result) => result === "script.timeout").length, 1);
-  assert.equal(results[3], "script.timeout");
-  assert.equal(host.cache.writes, 20);
-  assert.equal(new Set(results).size, 20);
-});
+  const expected = { culprit: "script.timeout", different: 20, writes: 20 };
+  const came = await unstalled<Json>(expected, async () => {
+    const host = testHost();
+    const script = await compileScript(engines, code, { host });
+    const runs = Array.from({ length: 20 }, (_, n) => script.run(testView({ bad: n === 3 })));
+    const results = await fates(runs);
+    const late = results.filter((result, n) => n !== 3 && result === "script.timeout");
+    return {
+      culprit: results[3]!,
+      different: new Set(results).size,
+      writes: host.cache.writes,
+      ...(late.length > 0 && { late }),
+    };
+  });
+  assert.deepEqual(came, expected);
+}, 1_000);
 
 caged("more flows than contexts all keep working", async (engines) => {
   const scripts = await Promise.all(
@@ -380,9 +406,12 @@ caged("more flows than contexts all keep working", async (engines) => {
 
 caged("several events that fail in one batch each fail on their own", async (engines) => {
   const code = "if (event.data.n % 10 === 3) for (;;); return event.data.n";
-  const script = await compileScript(engines, code, { limits: { timeout: 100 } });
-  const runs = Array.from({ length: 30 }, (_, n) => script.run(testView({ n })));
-  assert.deepEqual(await fates(runs), runs.map((_, n) => n % 10 === 3 ? "script.timeout" : n));
+  const expected = Array.from({ length: 30 }, (_, n) => n % 10 === 3 ? "script.timeout" : n);
+  const came = await unstalled<Json[]>(expected, async () => {
+    const script = await compileScript(engines, code, { limits: { timeout: 200 } });
+    return await fates(expected.map((_, n) => script.run(testView({ n }))));
+  });
+  assert.deepEqual(came, expected);
 });
 
 Deno.test("a child that cannot be started is an error to try again", async () => {
