@@ -41,8 +41,8 @@ async function withRuntime(
       save,
       call: (path, init) => fetch(`http://127.0.0.1:${runtime.status().http!.port}${path}`, init),
       async until(what) {
-        // Five times the promise of a second: only for what hangs.
-        const end = performance.now() + 5_000;
+        // Only for what hangs: a busy machine takes longer than the promised second.
+        const end = performance.now() + 60_000;
         while (!await what()) {
           assert.ok(performance.now() < end, "it did not happen in time");
           await new Promise((resolve) => setTimeout(resolve, 10));
