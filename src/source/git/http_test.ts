@@ -140,6 +140,18 @@ Deno.test("an answer that never ends is given up after ten minutes", async () =>
   assert.equal(clock.pending, 0);
 });
 
+Deno.test("a request is given up for the first reason, however long its end takes", async () => {
+  const clock = new TestClock();
+  const ended = Promise.withResolvers<Response>();
+  const answer = assert.rejects(ask(given(() => ended.promise, { clock })), {
+    code: "source.unavailable",
+    message: "Cannot read from https://host/flows: it was silent for 30s",
+  });
+  await clock.advance(600_000);
+  ended.reject(new Error("aborted"));
+  await answer;
+});
+
 Deno.test("the reason of a failed request is told without the address's query", async () => {
   const http = given(() => {
     const cause = new Error("dns error for https://ada:s3cret@host/flows?token=s3cret");

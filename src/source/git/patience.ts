@@ -29,7 +29,7 @@ export async function patiently<T>(
   const stop = () => abort.abort();
   let late: string | undefined;
   const giveUp = (reason: string) => {
-    late = reason;
+    late ??= reason;
     stop();
   };
   let heard = clock.monotonic();
