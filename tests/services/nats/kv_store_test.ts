@@ -5,14 +5,11 @@ import { Kvm } from "@nats-io/kv";
 import type { Data, JsonObject } from "../../../src/flow/event.ts";
 import { acquireNats } from "../../../src/nats/connect.ts";
 import { natsKvStore } from "../../../src/tasks/nats/kv_store.ts";
-import { type NatsServer, startNats } from "./server.ts";
+import { endWithTests, type NatsServer, startNats } from "./server.ts";
 import { runOn, startOn } from "./tasks.ts";
 
 const server: NatsServer = await startNats();
-addEventListener("unload", () => {
-  Deno.kill(server.pid, "SIGKILL");
-  Deno.removeSync(server.folder, { recursive: true });
-});
+endWithTests(server);
 
 let buckets = 0;
 

@@ -1,17 +1,12 @@
 import { openNatsKv } from "../../../src/store/nats_kv.ts";
 import { testStore } from "../../../src/store/testing.ts";
 import type { Store } from "../../../src/flow/store.ts";
-import { startNats, startNatsCluster } from "./server.ts";
+import { endWithTests, startNats, startNatsCluster } from "./server.ts";
 
 const single = await startNats();
 const small = await startNats({ maxPayload: 64 * 1024 });
 const cluster = await startNatsCluster();
-addEventListener("unload", () => {
-  for (const { pid, folder } of [single, small, ...cluster.servers]) {
-    Deno.kill(pid, "SIGKILL");
-    Deno.removeSync(folder, { recursive: true });
-  }
-});
+endWithTests(single, small, ...cluster.servers);
 
 let buckets = 0;
 

@@ -98,6 +98,25 @@ export async function startNats(options: NatsServerOptions = {}): Promise<NatsSe
   }
 }
 
+/** Ends servers that all tests of a file share, with the file. */
+export function endWithTests(...servers: readonly NatsServer[]): void {
+  addEventListener("unload", () => {
+    for (const { pid } of servers) Deno.kill(pid, "SIGKILL");
+    for (const { folder } of servers) removeSync(folder);
+  });
+}
+
+/** Its process was killed and may still be about to make a file. */
+function removeSync(folder: string): void {
+  for (let left = 1_000;; left--) {
+    try {
+      return Deno.removeSync(folder, { recursive: true });
+    } catch (cause) {
+      if (left === 0) throw cause;
+    }
+  }
+}
+
 /** Starts a cluster and waits until JetStream has a leader. */
 export async function startNatsCluster(
   { size = 3, ...options }: NatsServerOptions & { readonly size?: number } = {},

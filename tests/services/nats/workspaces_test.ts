@@ -5,13 +5,10 @@ import { openNatsKv } from "../../../src/store/nats_kv.ts";
 import { StoreFlows, StoreResources } from "../../../src/workspace/store_flows.ts";
 import { setUp, testWorkspaces, textsOf } from "../../../src/workspace/testing.ts";
 import { client } from "./flows.ts";
-import { startNats } from "./server.ts";
+import { endWithTests, startNats } from "./server.ts";
 
 const server = await startNats();
-addEventListener("unload", () => {
-  Deno.kill(server.pid, "SIGKILL");
-  Deno.removeSync(server.folder, { recursive: true });
-});
+endWithTests(server);
 
 let buckets = 0;
 const open = (bucket = `workspaces${++buckets}`) =>
