@@ -68,7 +68,8 @@ export class Net implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { namespace } of this.#places.values()) await ip("netns", "del", namespace);
-    // The machine's end of its cable goes with the other one.
+    // It would go with the other end of its cable, but later, and its subnet with it.
+    await ip("link", "del", this.id).catch(() => {});
     await ip("netns", "del", this.#switch).catch(() => {});
   }
 
