@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { settle, TestClock } from "../../../src/core/clock.ts";
 import { contents, failure, failureText, LIMITS, withGit } from "./given.ts";
-import { type Fault, serveGit } from "./http_server.ts";
+import { type Fault, PLAIN, serveGit } from "./http_server.ts";
 
 const answer = (status: number, headers: Record<string, string> = {}): Fault => ({
   kind: "answer",
@@ -479,7 +479,14 @@ async function hashObject(
 }
 
 async function pipe(cwd: string, args: string[], input: Uint8Array): Promise<string> {
-  const child = new Deno.Command("git", { args, cwd, stdin: "piped", stdout: "piped" }).spawn();
+  const child = new Deno.Command("git", {
+    args,
+    cwd,
+    clearEnv: true,
+    env: PLAIN,
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
   const writer = child.stdin.getWriter();
   await writer.write(input);
   await writer.close();

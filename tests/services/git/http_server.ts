@@ -36,8 +36,8 @@ export interface GitServer extends AsyncDisposable {
   /** What was asked since the last `clear`. */
   readonly seen: Seen[];
   readonly options: { -readonly [K in keyof GitServerOptions]: GitServerOptions[K] };
-  /** Decides about each request; set it to break things. */
-  fault: ((request: Request) => Fault | null) | undefined;
+  /** Decides about each request; set it to break things, or to keep them waiting. */
+  fault: ((request: Request) => Fault | null | Promise<Fault | null>) | undefined;
 }
 
 /**
@@ -51,7 +51,7 @@ export function serveGit(root: string, options: GitServerOptions = {}): GitServe
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
     const { pathname, search } = new URL(request.url);
     const body = new Uint8Array(await request.arrayBuffer());
-    const fault = self.fault?.(request) ?? null;
+    const fault = await self.fault?.(request) ?? null;
     const response = fault?.kind === "answer"
       ? fault.response()
       : refuse(request, self.options.auth) ??
@@ -108,6 +108,7 @@ async function runBackend(
   const protocol = request.headers.get("git-protocol");
   const child = new Deno.Command("git", {
     args: ["http-backend"],
+    clearEnv: true,
     env: {
       ...PLAIN,
       GIT_PROJECT_ROOT: root,
@@ -167,8 +168,17 @@ function meter(
   });
 }
 
-/** What Git reads from the environment, so that nobody's own settings play a part. */
-const PLAIN = {
+/** The whole environment of Git, so that nobody's own settings play a part. */
+export const PLAIN = {
+  ...Object.fromEntries(
+    ["PATH", "HOME", "TMPDIR"].flatMap((name) =>
+      Deno.env.has(name) ? [[name, Deno.env.get(name)!]] : []
+    ),
+  ),
+  // Git would tidy up large repositories in the background, also while their folder is removed.
+  GIT_CONFIG_COUNT: "1",
+  GIT_CONFIG_KEY_0: "gc.auto",
+  GIT_CONFIG_VALUE_0: "0",
   GIT_CONFIG_NOSYSTEM: "1",
   GIT_CONFIG_GLOBAL: "/dev/null",
   GIT_AUTHOR_NAME: "Ada",
@@ -191,7 +201,12 @@ export class Repository {
   }
 
   async gitBytes(...args: string[]): Promise<Uint8Array> {
-    const command = new Deno.Command("git", { args, cwd: this.folder, env: PLAIN });
+    const command = new Deno.Command("git", {
+      args,
+      cwd: this.folder,
+      clearEnv: true,
+      env: PLAIN,
+    });
     const { success, stdout, stderr } = await command.output();
     if (success) return stdout;
     throw new Error(`git ${args[0]} failed: ${new TextDecoder().decode(stderr)}`);

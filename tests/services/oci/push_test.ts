@@ -4,6 +4,7 @@ import { Folder } from "../../../src/cli/testing.ts";
 import { systemClock } from "../../../src/core/clock.ts";
 import { silentLog } from "../../../src/core/log.ts";
 import { remoteOpener } from "../../../src/source/remote.ts";
+import { PLAIN } from "../git/http_server.ts";
 import { Registry } from "./registry.ts";
 
 const FILES = { "a/flows/x.yaml": "flow: {}", "a/resources/y.sql": "select 1", "a/notes.md": "" };
@@ -12,9 +13,10 @@ const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
 async function git(folder: string, ...args: string[]): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command("git", {
-    args: ["-c", "user.name=t", "-c", "user.email=t@example.org", ...args],
+    args,
     cwd: folder,
-    env: { GIT_COMMITTER_DATE: "2030-01-02T03:04:05Z" },
+    clearEnv: true,
+    env: { ...PLAIN, GIT_COMMITTER_DATE: "2030-01-02T03:04:05Z" },
   }).output();
   if (!success) throw new Error(new TextDecoder().decode(stderr));
   return new TextDecoder().decode(stdout).trim();
