@@ -109,7 +109,7 @@ async function listening(
     const { value, done } = await reader.read();
     if (done) throw new Error(`The registry ended at once:\n${text}`);
     text += value;
-    const port = /listening on [\d.]+:(\d+)/.exec(text)?.[1];
+    const port = /listening on [\d.]+:(\d+)\D/.exec(text)?.[1];
     if (port === undefined) continue;
     const rest = (async () => {
       while (!(await reader.read()).done);
