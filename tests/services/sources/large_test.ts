@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Registry } from "../oci/registry.ts";
-import { CEILING, tell, withScene } from "./scene.ts";
+import { CEILING, promptly, tell, withScene } from "./scene.ts";
 
 /** Answers with the length of a resource. */
 const FLOW = `flow:
@@ -35,16 +35,19 @@ Deno.test("a repository of 10,000 files is live as a whole, and one file of it c
     assert.equal((await node.workspaces())[0]!.versions[0]!.files, 10_000);
     assert.deepEqual(await node.get("/length/r0.txt"), [200, 400]);
 
-    await repository.commit({ "resources/r7.txt": "longer than before" });
-    server.seen.length = 0;
-    const changed = performance.now();
-    await node.sync();
-    tell("one file of them to live", performance.now() - changed);
-    assert.ok(performance.now() - changed < CEILING);
-    assert.deepEqual(await node.get("/length/r7.txt"), [200, 18]);
-    assert.deepEqual(await node.get("/length/r8.txt"), [200, 400]);
-    const bytes = server.seen.reduce((sum, one) => sum + one.bytes, 0);
-    assert.ok(bytes < 500_000, `${bytes} bytes for one file`);
+    await promptly("one file of them to live", CEILING, async (attempt) => {
+      const text = "longer than before".repeat(attempt);
+      await repository.commit({ "resources/r7.txt": text });
+      server.seen.length = 0;
+      const changed = performance.now();
+      await node.sync();
+      const took = performance.now() - changed;
+      assert.deepEqual(await node.get("/length/r7.txt"), [200, text.length]);
+      assert.deepEqual(await node.get("/length/r8.txt"), [200, 400]);
+      const bytes = server.seen.reduce((sum, one) => sum + one.bytes, 0);
+      assert.ok(bytes < 500_000, `${bytes} bytes for one file`);
+      return took;
+    });
   });
 });
 
